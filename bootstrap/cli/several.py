@@ -7,6 +7,7 @@ judged here.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,8 +21,9 @@ from bootstrap.instruments import default_engine
 from bootstrap.linux.limits import RunLimits
 from bootstrap.report import Failure, Product, Report, ReportSet, Totals, report_set
 from bootstrap.runs import pool
+from bootstrap.runs.ahead import Ahead, plan_name, run_ahead
 from bootstrap.runs.modelled import opinions
-from bootstrap.runs.rebuild import Observed, Rebuilt, observe, visible, weighed
+from bootstrap.runs.rebuild import Observed, Rebuilt, observe, rebuild, visible, weighed
 from bootstrap.sources import Resolved
 
 
@@ -66,15 +68,43 @@ def rebuild_each(
 ) -> tuple[ReportSet, list[Rebuilt | None]]:
     """All reports, and what was rebuilt; None for a run whose process died, which is an error.
 
+    Those that have a plan are driven here, one after the other: `jobs` processes run the programs
+    of all of them ahead. Then the others, so many at once, in a process each.
+
     Raises as `bootstrap.runs.pool.run_each` does, and GuestFailed for a result that is none.
     """
     started = time.monotonic()
-    runs = _Runs(tasks, progress)
+    found: dict[int, tuple[Report, Rebuilt | None]] = {}
+    with run_ahead([planned(task) for task in tasks], jobs) as ahead:
+        for number, (task, units) in enumerate(zip(tasks, ahead, strict=True)):
+            if units is not None:
+                one = _driven(task, units, progress)
+                found[number] = one.report, one
+    rest = [number for number in range(len(tasks)) if number not in found]
+    runs = _Runs([tasks[number] for number in rest], progress)
     keep = any(task.keep_products for task in tasks)
-    pool.run_each(_start, [_given(task) for task in tasks], jobs, runs, keep)
-    reports = [runs.reports[number] for number in range(len(tasks))]
+    pool.run_each(_start, [_given(tasks[number]) for number in rest], jobs, runs, keep)
+    for at, number in enumerate(rest):
+        found[number] = runs.reports[at], runs.rebuilt.get(at)
     seconds = round(time.monotonic() - started, 3)
-    return report_set(reports, seconds), [runs.rebuilt.get(n) for n in range(len(tasks))]
+    each = [found[number] for number in range(len(tasks))]
+    return report_set([report for report, _ in each], seconds), [one for _, one in each]
+
+
+def planned(task: VerifyTask) -> tuple[str, Tree, RunLimits]:
+    """As `run_ahead` has it."""
+    name = plan_name(task.resolved.step.file, task.entry)
+    return name, visible(task.resolved, task.entry)[0], task.limits
+
+
+def _driven(task: VerifyTask, units: Ahead, progress: ShownProgress) -> Rebuilt:
+    arch = task.resolved.step.arch
+    progress.begin(arch)
+    shown = RunProgress(plan_of(task.resolved.step), functools.partial(progress.note, arch))
+    how = task.resolved, task.entry, default_engine(), task.limits, [shown]
+    one = rebuild(*how, units=units)
+    progress.end(arch, one.report.result)
+    return one if task.keep_products else replace(one, products={})
 
 
 def _start() -> host.Process:

@@ -245,7 +245,7 @@ def _program(args: argparse.Namespace) -> int:
             option = f"--{name.replace('_', '-')}"
             raise BadInput(f"{option} goes with a bootstrap only, not with -- PROGRAM")
     # The image has its architecture, and there is one.
-    for name, usual in (("arch", "x86"), ("jobs", 1)):
+    for name, usual in (("arch", "x86"), ("jobs", None)):
         if getattr(args, name) != usual:
             raise BadInput(f"--{name} goes with a bootstrap only, not with -- PROGRAM")
     done = record_program(

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import functools
 import itertools
+import os
 import shlex
 import sys
 import time
@@ -31,7 +32,7 @@ from bootstrap.cli.output import (
     write_text,
 )
 from bootstrap.cli.progress import ShownProgress, progress_of
-from bootstrap.cli.several import VerifyTask, rebuild_each
+from bootstrap.cli.several import VerifyTask, planned, rebuild_each
 from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.instruments import Engine, default_engine
 from bootstrap.known import (
@@ -44,7 +45,7 @@ from bootstrap.known import (
 )
 from bootstrap.linux.limits import RunLimits
 from bootstrap.report import Report, ReportSet, report_set, to_json_text, to_junit, to_text
-from bootstrap.runs.ahead import find_plan, plan_name
+from bootstrap.runs.ahead import find_plan, plan_name, run_ahead
 from bootstrap.runs.deciding import core_tree
 from bootstrap.runs.rebuild import Rebuilt, rebuild, record_rebuild
 from bootstrap.runs.recheck import rechecked
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
         tasks = [VerifyTask(*one, limits, keep) for one in zip(found, entries, strict=True)]
         with LiveLine(args.quiet) as line:
             shown = ShownProgress(line, [one.step.arch for one in found])
-            report, done = rebuild_each(tasks, args.jobs, shown)
+            report, done = rebuild_each(tasks, jobs_of(args), shown)
     else:
         change, base = None, None
         if getattr(args, "changed_since", None) is not None:
@@ -136,16 +137,28 @@ def _rebuilt(
     record_to: str | None = None,
 ) -> Rebuilt:
     """One run, with its progress and the memo that is asked for."""
-    with opened_memo(args) as memo, progress_of(resolved.step, args.quiet) as progress:
+    jobs = 1 if record_to is not None else jobs_of(args)
+    wanted = [planned(VerifyTask(resolved, entry, limits))]
+    with (
+        opened_memo(args) as memo,
+        run_ahead(wanted, jobs, memo, learn=args.jobs is not None) as (units,),
+        progress_of(resolved.step, args.quiet) as progress,
+    ):
         how = (resolved, entry, engine, limits, [progress])
         if record_to is not None:
             return record_rebuild(record_to, *how)
-        jobs = 1 if limits.instructions else args.jobs
-        fast = getattr(args, "fail_fast", False)
-        one = rebuild(*how, jobs=jobs, memo=memo, fail_fast=fast)
-    if args.jobs > 1 and one.report.jobs == 1 and not args.quiet:
+        one = rebuild(*how, units=units, fail_fast=getattr(args, "fail_fast", False))
+    if (args.jobs or 1) > 1 and one.report.jobs == 1 and not args.quiet:
         print(f"note: --jobs {args.jobs}: {_IN_ORDER}", file=sys.stderr)
     return one
+
+
+def jobs_of(args: argparse.Namespace) -> int:
+    """How many processes are to work at once: as asked for, or as many as there are cores."""
+    if args.jobs is not None:
+        return int(args.jobs)
+    has = getattr(os, "sched_getaffinity", None)  # those that this process may use
+    return len(has(0)) if has is not None else os.cpu_count() or 1
 
 
 def _change(args: argparse.Namespace, now: Resolved, entry: str) -> TreeChange:
@@ -396,5 +409,5 @@ def no_verify(args: argparse.Namespace, *more: str) -> None:
     for name in (*_VERIFY_ONLY, *more):
         if getattr(args, name):
             raise BadInput(f"--{name.replace('_', '-')} goes with a verify, not with --report")
-    if (args.arch, args.jobs) != ("x86", 1):
+    if (args.arch, args.jobs) != ("x86", None):
         raise BadInput("--arch and --jobs go with a verify, not with --report, which has its own")

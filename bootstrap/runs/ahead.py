@@ -15,48 +15,48 @@ import posixpath
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from bootstrap import host, signals
 from bootstrap.core.errors import BootstrapError
-from bootstrap.core.release import Tree, as_bytes, as_text, read_file
-from bootstrap.documents import MAX_DOCUMENT, BadValue, Size, encode, from_json, typed
+from bootstrap.core.release import Tree, as_bytes, read_file
+from bootstrap.documents import MAX_DOCUMENT, BadValue, Size, encode, from_json, one_of, typed
 from bootstrap.instruments import default_engine
 from bootstrap.known.steps import data_dir
-from bootstrap.linux.events import Event, Tick
+from bootstrap.linux.events import Tick
 from bootstrap.linux.limits import RunLimits
 from bootstrap.runs import pool
 from bootstrap.runs.units import (
     Blobs,
-    Descriptor,
+    Content,
     DrivenMachine,
-    GivenLower,
+    Found,
     NameState,
+    UnitFiles,
     UnitResult,
     UnitStart,
     is_whole,
+    run_in_turn,
     run_unit,
 )
-from bootstrap.sources.cache import put
+from bootstrap.sources.cache import cache_root, put
 
 if TYPE_CHECKING:
     from bootstrap.report import MemoUse
     from bootstrap.runs.memo import Memo
 
-PLAN_SCHEMA = "bootstrap-plan/1"
-LIMITS = {"memory_total": 512 << 20, "files_total": 256 << 20, "seconds": 600}
-"""Of what is run ahead, which may never be asked for: who needs more is run in its turn."""
+PLAN_SCHEMA = "bootstrap-plan/2"
 PATIENCE = 600.0
 """Seconds for which a unit's turn waits for the worker that is at it."""
 _LOOK = 0.2
 """Seconds between two looks at signals and at the workers' signs of life."""
+_SHORT = 2000
+"""Milliseconds of CPU that are not worth the start of workers that nobody has asked for."""
 _DEATHS = 3
 """After so many ends in a row, a worker is not started again."""
-
-Content = tuple[NameState, bytes]
 
 
 # -- plans -----------------------------------------------------------------------------------------
@@ -66,61 +66,39 @@ Content = tuple[NameState, bytes]
 class PlannedUnit:
     """A unit that is expected: where it begins, and which files it looks at and changes."""
 
-    path: str
-    argv: tuple[str, ...]
-    environment: Size
-    """Number of its environment in the plan's list."""
-    cwd: str
-    pid: Size
-    umask: Size
-    fds: tuple[tuple[int, Descriptor], ...]
-    reads: tuple[str, ...]
-    running: tuple[str, ...]
+    start: UnitStart
+    reads: tuple[bytes, ...]
+    running: tuple[bytes, ...]
     """Those of them that some process runs."""
-    writes: tuple[str, ...]
+    writes: tuple[bytes, ...]
     milliseconds: Size
     """CPU time that it took, to begin with what others wait for."""
-
-
-def _is_plan(schema: str) -> None:
-    if schema != PLAN_SCHEMA:
-        raise BadValue(f"is {schema!r}; known: {PLAN_SCHEMA}")
 
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
     """What a run is expected to start, in this order. A hint: nothing of it is believed."""
 
-    schema: Annotated[str, _is_plan]
-    environments: tuple[tuple[str, ...], ...]
+    schema: Annotated[str, one_of(PLAN_SCHEMA)]
     units: tuple[PlannedUnit, ...]
 
-    def start(self, number: int) -> UnitStart:
-        """Raises IndexError for an environment that is not there."""
-        unit = self.units[number]
-        envp = tuple(map(as_bytes, self.environments[unit.environment]))
-        argv = tuple(map(as_bytes, unit.argv))
-        cwd = as_bytes(unit.cwd)
-        return UnitStart(as_bytes(unit.path), argv, envp, cwd, unit.pid, unit.umask, unit.fds)
+    @property
+    def milliseconds(self) -> int:
+        """CPU time of all units."""
+        return sum(unit.milliseconds for unit in self.units)
 
 
 def plan_from(results: Sequence[UnitResult]) -> RunPlan:
     """The plan of a run that had these units, in their order."""
-    environments: dict[tuple[str, ...], int] = {}
     units = []
     for result in results:
-        start = result.start
-        environment = tuple(map(as_text, start.envp))
         files = [seen for seen in result.observations if seen.state.kind == "file"]
         units.append(PlannedUnit(
-            as_text(start.path), tuple(map(as_text, start.argv)),
-            environments.setdefault(environment, len(environments)), as_text(start.cwd),
-            start.pid, start.umask, start.fds,
-            tuple(as_text(seen.path) for seen in files),
-            tuple(as_text(seen.path) for seen in files if seen.state.running),
-            tuple(as_text(seen.path) for seen in result.finals), result.milliseconds,
+            result.start, tuple(seen.path for seen in files),
+            tuple(seen.path for seen in files if seen.state.running),
+            tuple(seen.path for seen in result.finals), result.milliseconds,
         ))  # fmt: skip
-    return RunPlan(PLAN_SCHEMA, tuple(environments), tuple(units))
+    return RunPlan(PLAN_SCHEMA, tuple(units))
 
 
 def plan_name(steps: str, entry: str) -> str:
@@ -137,15 +115,15 @@ def find_plan(name: str, learned: Path) -> RunPlan | None:
     return None
 
 
-def save_plan(plan: RunPlan, learned: Path, name: str) -> None:
+def save_plan(plan: RunPlan, place: Path) -> None:
     """Leave it for the next run, where the folder can be written to."""
     text = json.dumps(encode(plan), separators=(",", ":"))
     with suppress(OSError), signals.held:
-        learned.mkdir(parents=True, exist_ok=True)
-        put(learned / name, text.encode("ascii"))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        put(place, text.encode("ascii"))
 
 
-# -- a worker --------------------------------------------------------------------------------------
+# -- workers ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +138,10 @@ class _UnitTask:
 
 @dataclass(frozen=True, slots=True)
 class _UnitDone:
-    """What it gives back, with contents, each under its own SHA-256."""
+    """What it gives back, with contents, each under its own SHA-256; or why there is no result."""
 
     result: UnitResult | None
     why: str = ""
-    """There is no result."""
 
 
 def worker() -> None:
@@ -175,16 +152,95 @@ def worker() -> None:
 def _work(given: object, blobs: list[bytes], _: pool.Notify) -> tuple[object, list[bytes]]:
     task = typed(_UnitTask, given)
     files = {path: (state, d) for (path, state), d in zip(task.files, blobs, strict=True)}
-    lower = GivenLower(files, task.folders)
-    found = run_unit(lower, default_engine(), task.limits, task.start)
+    try:
+        found = run_unit(UnitFiles(files, task.folders), default_engine(), task.limits, task.start)
+    except ValueError as error:  # no file can have such a path
+        found = str(error)
     if isinstance(found, str):
         return _UnitDone(None, found), []
     return _UnitDone(found[0]), [*found[1].values()]
 
 
-def new_worker() -> pool.StandingWorker:
+def new_worker() -> pool.WorkerProcess:
     """Start one. Raises BadInput."""
-    return pool.StandingWorker(lambda: host.start("bootstrap.runs.ahead", "worker"))
+    return pool.WorkerProcess(lambda: host.start("bootstrap.runs.ahead", "worker"))
+
+
+class Workers:
+    """So many processes, which run units of one bootstrap or of several (`runs`), those of the
+    first ones first. A context: they are started when it is entered, and none outlives it."""
+
+    def __init__(self, jobs: int, employ: Callable[[], pool.WorkerProcess] = new_worker) -> None:
+        self.jobs = jobs
+        self.runs: list[Ahead] = []
+        self.changed = threading.Condition()
+        """Held where anybody looks at a unit's state, and notified of what others wait for."""
+        self.over = False
+        self.all: list[pool.WorkerProcess] = []
+        self._new = employ
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> Self:
+        """Raises BadInput where no worker can be started."""
+        try:
+            for _ in range(self.jobs):
+                self.all.append(self._new())
+                thread = threading.Thread(target=self._employ, args=(self.all[-1],), daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with signals.held:
+            with self.changed:
+                self.over = True
+                for one in self.all:
+                    one.kill()
+                self.changed.notify_all()
+            for thread in self._threads:
+                thread.join()
+
+    def _employ(self, one: pool.WorkerProcess) -> None:
+        """In a thread: have a worker do whatever can be done, and another one when it has ended."""
+        deaths = 0
+        while True:
+            while (found := self._next(one)) is not None:
+                run, unit = found
+                try:
+                    result = run.result_of(one.do(run.task(unit)))
+                except Exception:  # whatever it is: it is no result, and the worker of no more use
+                    run.ended(unit, None)
+                    deaths += 1
+                    break
+                run.ended(unit, result)
+                deaths = 0
+            one.close()
+            with self.changed:
+                self.all.remove(one)
+                self.changed.notify_all()
+                if self.over or deaths == _DEATHS:
+                    return
+                try:
+                    one = self._new()
+                except BootstrapError:
+                    return
+                self.all.append(one)
+
+    def _next(self, one: pool.WorkerProcess) -> tuple[Ahead, _Unit] | None:
+        """The most urgent unit of the first run that has one whose files are all known, once there
+        is one; None: it is over."""
+        with self.changed:
+            while not self.over:
+                for run in self.runs:
+                    if ready := run.ready():
+                        unit = max(ready, key=lambda unit: (unit.urgency, -unit.number))
+                        unit.state, unit.worker = "running", one
+                        return run, unit
+                self.changed.wait()
+        return None
 
 
 # -- running ahead ---------------------------------------------------------------------------------
@@ -219,37 +275,32 @@ class _Unit:
     state: Literal["waiting", "running", "done", "over"] = "waiting"
     outputs: Mapping[bytes, Content | None] | None = None
     """What is under the names that it changes, once that is known."""
-    result: tuple[UnitResult, Blobs] | None = None
-    worker: pool.StandingWorker | None = None
+    result: Found | None = None
+    worker: pool.WorkerProcess | None = None
 
 
 class Ahead:
-    """Runs the units of a plan ahead of their turn, up to `jobs` at once: a UnitSource.
-
-    A context: workers are started when it is entered, and none outlives it.
-    """
+    """Runs the units of a plan ahead of their turn, by workers, for a DrivenMachine."""
 
     def __init__(
         self,
         plan: RunPlan | None,
         view: Tree,
         limits: RunLimits,
-        jobs: int,
+        workers: Workers,
         memo: Memo | None = None,
-        employ: Callable[[], pool.StandingWorker] = new_worker,
+        learned: Path | None = None,
         patience: float = PATIENCE,
-        most: Mapping[str, int] = LIMITS,
     ) -> None:
-        """Without a plan every unit is run in its turn, and `log` makes one; so is, with a memo,
-        what is in neither. `most` are the limits of what is run ahead."""
+        """Without a plan every unit is run in its turn, and `log` makes one, which is left at
+        `learned`; so is, with a memo, what is in neither."""
         self.counts = AheadCounts()
+        self._plan, self._learned = plan, learned
         self.log: list[UnitResult] = []
         """What was taken."""
         self.memo = memo
-        self._from: Literal["worker", "memo", "here"] = "here"
         self._in_turn = plan is None or memo is not None
-        plan = plan or RunPlan(PLAN_SCHEMA, (), ())
-        self._source = {
+        self._source: dict[bytes, Content] = {
             b"/" + as_bytes(path): (
                 NameState("file", 0o755 if file.executable else 0o644),
                 file.data,
@@ -259,106 +310,37 @@ class Ahead:
         self._begun = False
         """The first driver has started: what it found that is in no tree is in `_source` too."""
         self._folders = tuple(b"/" + as_bytes(path) for path in view.folders)
-        few = {name: min(getattr(limits, name) or value, value) for name, value in most.items()}
-        self._limits = replace(limits, **few)
-        self._own_limits = limits
-        self._units = _units(plan)
+        self._limits = limits
+        self._units = _units(plan) if plan is not None else []
         for unit in self._units:
             if memo is not None and memo.has(unit.start, limits):
                 unit.state = "over"
         self._by_start: dict[tuple[object, ...], list[_Unit]] = {}
         for unit in reversed(self._units):
             self._by_start.setdefault(_name(unit.start), []).append(unit)
-        self._new, self._patience = employ, patience
-        self._changed = threading.Condition()
-        self._over = False
-        self.jobs = jobs if self._units else 1
+        self._patience = patience
+        self.jobs = workers.jobs if self._units else 1
         """So many units are run at once."""
-        self._workers: list[pool.StandingWorker] = []
-        self._threads: list[threading.Thread] = []
-
-    def __enter__(self) -> Self:
-        """Raises BadInput where no worker can be started."""
-        try:
-            for _ in range(self.jobs if self._units else 0):
-                self._workers.append(self._new())
-                thread = threading.Thread(target=self._employ, args=(self._workers[-1],))
-                thread.daemon = True
-                self._threads.append(thread)
-                thread.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with signals.held:
-            with self._changed:
-                self._over = True
-                for one in self._workers:
-                    one.kill()
-                self._changed.notify_all()
-            for thread in self._threads:
-                thread.join()
-
-    # In the workers' threads.
-
-    def _employ(self, one: pool.StandingWorker) -> None:
-        """Have a worker do whatever can be done, and another one when it has ended."""
-        deaths = 0
-        while True:
-            while (unit := self._next(one)) is not None:
-                try:
-                    found = self._answer(one.do(self._task(unit)))
-                except Exception:  # whatever it is: it is no result, and the worker of no more use
-                    self._ended(unit, None)
-                    deaths += 1
-                    break
-                self._ended(unit, found)
-                deaths = 0
-            one.close()
-            with self._changed:
-                self._workers.remove(one)
-                self._changed.notify_all()
-                if self._over or unit is None or deaths == _DEATHS:
-                    return
-                try:
-                    one = self._new()
-                except BootstrapError:
-                    return
-                self._workers.append(one)
-
-    def _next(self, one: pool.StandingWorker) -> _Unit | None:
-        """The most urgent unit whose files are all known; None: there is nothing left to do."""
+        self._workers = workers
+        self._changed = workers.changed
         with self._changed:
-            while not self._over:
-                waiting = [unit for unit in self._units if unit.state == "waiting"]
-                if not waiting:
-                    return None
-                ready = [unit for unit in waiting if self._is_ready(unit)]
-                if ready:
-                    unit = max(ready, key=lambda unit: (unit.urgency, -unit.number))
-                    unit.state, unit.worker = "running", one
-                    return unit
-                self._changed.wait()
-        return None
+            workers.runs.append(self)
+            self._changed.notify_all()
+
+    # For the workers' threads.
+
+    def ready(self) -> list[_Unit]:
+        """The units that can be begun: the contents of all their files are known."""
+        return [unit for unit in self._units if unit.state == "waiting" and self._is_ready(unit)]
 
     def _is_ready(self, unit: _Unit) -> bool:
-        """Whether the contents of all its files are known."""
         return all(
             (self._begun or path in self._source) if maker is None else maker.outputs is not None
             for path, maker in unit.inputs.items()
         )
 
-    def _begin(self, machine: DrivenMachine) -> None:
-        """What the tree has not and no unit makes was made before."""
-        self._begun = True
-        makerless = [p for u in self._units for p, maker in u.inputs.items() if maker is None]
-        for path, found in _present(machine, [p for p in makerless if p not in self._source]):
-            if found is not None:
-                self._source[path] = found
-
-    def _task(self, unit: _Unit) -> pool.WorkTask:
+    def task(self, unit: _Unit) -> pool.WorkTask:
+        """What a worker is given."""
         files: list[tuple[bytes, NameState]] = []
         contents = []
         for path, maker in unit.inputs.items():
@@ -373,7 +355,7 @@ class Ahead:
         return pool.WorkTask("a unit", given, contents)
 
     @staticmethod
-    def _answer(said: pool.WorkResult) -> tuple[UnitResult, Blobs] | None:
+    def result_of(said: pool.WorkResult) -> Found | None:
         """What a worker gave back, as far as it can be a result. Raises BadValue."""
         done = typed(_UnitDone, said.value)
         if done.result is None:
@@ -383,55 +365,70 @@ class Ahead:
             raise BadValue("is no unit")
         return done.result, blobs
 
-    def _ended(self, unit: _Unit, found: tuple[UnitResult, Blobs] | None) -> None:
+    def ended(self, unit: _Unit, found: Found | None) -> None:
+        """This came of a unit."""
         with self._changed:
             unit.worker, unit.result = None, found
-            self.counts.failed += found is None and not self._over
+            self.counts.failed += found is None and not self._workers.over
             if unit.state == "running":
                 unit.state = "over" if found is None else "done"
                 if found is not None:
                     unit.outputs = _outputs(*found)
             self._changed.notify_all()
 
-    # In the run.
+    # For the run.
 
-    def results(
-        self, start: UnitStart, machine: DrivenMachine
-    ) -> Iterator[tuple[UnitResult, Blobs]]:
-        """See UnitSource. Raises KeyboardInterrupt."""
+    def __call__(self, start: UnitStart, machine: DrivenMachine) -> Found | None:
+        """The result of a unit, where there is one that holds. Raises KeyboardInterrupt."""
         self.counts.units += 1
-        if self.memo is not None:
-            yield from self._believed(self.memo, start, machine)
-        yield from self._planned(start, machine)
-        if self._in_turn and not isinstance(own := run_in_turn(start, machine), str):
-            self._from = "here"
-            yield own
+        for source, (result, blobs) in self._results(start, machine):
+            if machine.holds(start, result):
+                self.counts.taken += source == "worker"
+                self.log.append(result)
+                if self.memo is not None and source == "memo":
+                    self.memo.count(believed=1)
+                elif self.memo is not None:
+                    self.memo.add(result, blobs, self._limits)
+                return result, blobs
+        return None
 
-    def _believed(
-        self, memo: Memo, start: UnitStart, machine: DrivenMachine
-    ) -> Iterator[tuple[UnitResult, Blobs]]:
+    def _results(self, start: UnitStart, machine: DrivenMachine) -> Iterator[tuple[str, Found]]:
+        """Those that there are, the quickest first, and where they come from."""
+        if self.memo is not None:
+            for found in self._believed(self.memo, start, machine):
+                yield "memo", found
+        for found in self._planned(start, machine):
+            yield "worker", found
+        if self._in_turn and not isinstance(own := run_in_turn(start, machine), str):
+            yield "here", own
+
+    def _believed(self, memo: Memo, start: UnitStart, machine: DrivenMachine) -> Iterator[Found]:
         """What the memo has; some of it is run again first."""
         for result, blobs in memo.results(start, machine.limits):
             if memo.is_checked() and machine.holds(start, result):
                 own = run_in_turn(start, machine)
-                if isinstance(own, str) or replace(own[0], milliseconds=0) != replace(
+                is_same = not isinstance(own, str) and replace(own[0], milliseconds=0) == replace(
                     result, milliseconds=0
-                ):
-                    memo.count(differing=1)
+                )
+                memo.count(**{"checked" if is_same else "differing": 1})
+                if not is_same:
                     continue
-                memo.count(checked=1)
-            self._from = "memo"
             yield result, blobs
 
-    def _planned(
-        self, start: UnitStart, machine: DrivenMachine
-    ) -> Iterator[tuple[UnitResult, Blobs]]:
-        """What a worker has made of it. Raises KeyboardInterrupt."""
-        same = self._by_start.get(_name(start))
+    def begin(self, machine: DrivenMachine) -> None:
+        """The driver runs: what the tree has not and no unit makes was made before."""
         with self._changed:
             if not self._begun:
-                self._begin(machine)
+                self._begun = True
+                makerless = {p for u in self._units for p, maker in u.inputs.items() if not maker}
+                found = _present(machine, sorted(makerless - self._source.keys()))
+                self._source.update((path, one) for path, one in found if one is not None)
                 self._changed.notify_all()
+
+    def _planned(self, start: UnitStart, machine: DrivenMachine) -> Iterator[Found]:
+        """What a worker has made of it. Raises KeyboardInterrupt."""
+        same = self._by_start.get(_name(start))
+        self.begin(machine)
         if not same:
             return
         unit = same.pop()
@@ -451,15 +448,16 @@ class Ahead:
             with self._changed:
                 unit.outputs = None  # of which nothing is so
 
-    def taken(self, result: UnitResult, blobs: Blobs) -> None:
-        """See UnitSource."""
-        self.counts.taken += self._from == "worker"
-        self.log.append(result)
-        if self.memo is not None:
-            if self._from == "memo":
-                self.memo.count(believed=1)
-            else:
-                self.memo.add(result, blobs, self._own_limits)
+    def finish(self, status: int | None) -> None:
+        """The run has ended so. The next one is to have a plan, and no plan that is of no use."""
+        counts = self.counts
+        if self._learned is None:
+            return
+        if self._plan is None and status == 0:
+            save_plan(plan_from(self.log), self._learned)
+        elif self._plan is not None and counts.refused + counts.failed > counts.units // 2:
+            with suppress(OSError):
+                self._learned.unlink(missing_ok=True)
 
     def memo_use(self) -> MemoUse | None:
         """What the memo gave, if there is one."""
@@ -470,7 +468,8 @@ class Ahead:
 
     def _wait_for(self, unit: _Unit, machine: DrivenMachine) -> None:
         """Until the worker at it has ended, or is given up."""
-        patience = time.monotonic() + self._patience
+        heard = time.monotonic()
+        patience = heard + self._patience
         with self._changed:
             while unit.state == "running":
                 self._changed.wait(_LOOK)
@@ -479,22 +478,39 @@ class Ahead:
                     raise KeyboardInterrupt
                 machine.emit(unit.start.pid, Tick)
                 one, now = unit.worker, time.monotonic()
-                if one is not None and (
-                    now > patience or now > one.heard + pool.SILENCE * pool.BEAT
-                ):
+                if one is not None and one.heard:
+                    one.heard, heard = False, now
+                if one is not None and (now > patience or now > heard + pool.SILENCE * pool.BEAT):
                     one.kill()
                     unit.state = "over"
 
 
-def run_in_turn(start: UnitStart, machine: DrivenMachine) -> tuple[UnitResult, Blobs] | str:
-    """A unit's result on the files that are there now, or why there is none. Raises
-    KeyboardInterrupt."""
-
-    def listen(event: Event) -> None:
-        if isinstance(event, Tick):
-            machine.emit(start.pid, Tick)
-
-    return run_unit(machine.present, machine.engine, machine.limits, start, [listen])
+@contextmanager
+def run_ahead(
+    wanted: Sequence[tuple[str, Tree, RunLimits]],
+    jobs: int,
+    memo: Memo | None = None,
+    learn: bool = False,
+) -> Iterator[list[Ahead | None]]:
+    """For each bootstrap, by the name of its plan and the tree that it is given, what has its units
+    run ahead: by `jobs` processes for all of them. None: it is run in order, having no plan, or one
+    that says that it is short, or because its instructions are counted. `learn`: then it leaves a
+    plan. Raises BadInput where no process can be started."""
+    folder = cache_root() / "plans"
+    places: list[Path | None] = []
+    plans: list[RunPlan | None] = []
+    for name, _, limits in wanted:
+        may = jobs > 1 and not limits.instructions
+        plan = find_plan(name, folder) if may else None
+        if plan is not None and not learn and plan.milliseconds <= _SHORT:
+            plan = None
+        plans.append(plan)
+        places.append(folder / name if plan is not None or (may and learn) else None)
+    with Workers(jobs if any(plan is not None and plan.units for plan in plans) else 0) as workers:
+        yield [
+            Ahead(plan, view, limits, workers, memo, place) if memo or place else None
+            for plan, place, (_, view, limits) in zip(plans, places, wanted, strict=True)
+        ]
 
 
 def _name(start: UnitStart) -> tuple[object, ...]:
@@ -502,21 +518,15 @@ def _name(start: UnitStart) -> tuple[object, ...]:
 
 
 def _units(plan: RunPlan) -> list[_Unit]:
-    """The units of a plan, with what waits for what; those that cannot be are left out."""
+    """The units of a plan, with what waits for what."""
     makers: dict[bytes, _Unit] = {}
     units: list[_Unit] = []
-    for number, planned in enumerate(plan.units):
-        with suppress(IndexError, UnicodeError):
-            reads = [as_bytes(path) for path in planned.reads]
-            writes = tuple(map(as_bytes, planned.writes))
-            if not all(path.startswith(b"/") for path in (*reads, *writes)):
-                continue
-            inputs = {path: makers.get(path) for path in reads}
-            running = frozenset(map(as_bytes, planned.running))
-            unit = _Unit(len(units), plan.start(number), inputs, running, writes,
-                         planned.milliseconds)  # fmt: skip
-            units.append(unit)
-            makers.update(dict.fromkeys(writes, unit))
+    for one in plan.units:
+        inputs = {path: makers.get(path) for path in one.reads}
+        unit = _Unit(len(units), one.start, inputs, frozenset(one.running), one.writes,
+                     one.milliseconds)  # fmt: skip
+        units.append(unit)
+        makers.update(dict.fromkeys(one.writes, unit))
     for unit in reversed(units):  # what waits for a unit comes after it
         for maker in filter(None, unit.inputs.values()):
             own = plan.units[maker.number].milliseconds
@@ -535,7 +545,4 @@ def _present(
     machine: DrivenMachine, paths: Sequence[bytes]
 ) -> Iterator[tuple[bytes, Content | None]]:
     """What is there now."""
-    for path in paths:
-        state = machine.present.state(path)
-        is_file = state is not None and state.kind == "file"
-        yield path, (state, machine.present.load(path)) if is_file and state else None
+    return ((path, machine.present.content(path)) for path in paths)

@@ -27,7 +27,7 @@ from typing import Any
 
 import bootstrap
 from bootstrap.core.errors import BadInput
-from bootstrap.documents import BadValue, Size, encode, typed_json
+from bootstrap.documents import BadValue, encode, typed_json
 from bootstrap.instruments import default_engine
 from bootstrap.linux.limits import RunLimits
 from bootstrap.report.model import MemoUse
@@ -186,24 +186,12 @@ def _checksum(key: str, made: object, maker: object, content: object) -> str:
 
 
 def _packed(result: UnitResult, blobs: Blobs) -> bytes:
-    head = json.dumps(encode(result)).encode()
-    parts = [head, *blobs.values()]
-    sizes = json.dumps([len(part) for part in parts]).encode()
-    return zlib.compress(b"\n".join((sizes, b"".join(parts))), 1)
+    plain = encode((result, tuple(blobs.values())))
+    return zlib.compress(json.dumps(plain).encode(), 1)
 
 
-def _unpacked(content: object) -> tuple[UnitResult, Blobs]:
-    """Raises BadValue, TypeError, zlib.error."""
-    if not isinstance(content, bytes):
-        raise TypeError
-    unpacking = zlib.decompressobj()
-    data = unpacking.decompress(content, _MOST)
-    sizes, _, rest = data.partition(b"\n")
-    parts, begin = [], 0
-    for size in typed_json(tuple[Size, ...], sizes):
-        parts.append(rest[begin : begin + size])
-        begin += size
-    if not parts or begin != len(rest):
-        raise BadValue("has other sizes")
-    blobs = {hashlib.sha256(part).hexdigest(): part for part in parts[1:]}
-    return typed_json(UnitResult, parts[0]), blobs
+def _unpacked(content: bytes) -> tuple[UnitResult, Blobs]:
+    """Raises BadValue, zlib.error."""
+    data = zlib.decompressobj().decompress(content, _MOST)
+    result, parts = typed_json(tuple[UnitResult, tuple[bytes, ...]], data, limit=_MOST)
+    return result, {hashlib.sha256(part).hexdigest(): part for part in parts}

@@ -125,18 +125,73 @@ class _Message:
     blobs: int = 0
 
 
+class WorkerProcess:
+    """A process that does one task after another, for one thread of ours."""
+
+    def __init__(self, start: Callable[[], Process]) -> None:
+        """Raises BadInput where no process can be started."""
+        with held, _blocked():
+            try:
+                self.process = start()
+            except OSError as error:
+                raise BadInput(
+                    f"cannot start a process for another run: {error.strerror or error}; "
+                    "try fewer --jobs"
+                ) from error
+        self.heard = False
+        """It has given a sign of life since somebody looked last."""
+
+    def _hear(self) -> None:
+        self.heard = True
+
+    def do(
+        self, task: WorkTask, keep: bool = True, note: Callable[[_Message], None] | None = None
+    ) -> WorkResult:
+        """Have a task done; `note` gets all that it says before the last word. Raises EOFError
+        where it ends, BootstrapError, BadValue, MemoryError: it is of no more use then."""
+        theirs, ours = self.process.stdin, self.process.stdout
+        assert theirs is not None and ours is not None
+        with suppress(OSError):  # it has died, which reading shows
+            _send(theirs, _Message("task", task.value), task.blobs)
+        while True:
+            message = _read_message(ours, self._hear)
+            if message.kind == "result":
+                blobs = tuple(_read_blob(ours, self._hear, keep) for _ in range(message.blobs))
+                return WorkResult(message.value, blobs)
+            if note is not None:
+                note(message)
+
+    def kill(self) -> None:
+        """End it, from any thread."""
+        self.process.kill()
+
+    def close(self) -> None:
+        """End it, from the thread that it works for, or after that."""
+        self.process.kill()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                with suppress(OSError):  # what a dead worker did not take
+                    stream.close()
+        self.process.wait()
+
+
 @dataclass(slots=True)
-class _Worker:
+class _Running:
     number: int
     task: WorkTask
-    process: Process
+    worker: WorkerProcess
     thread: threading.Thread | None = None
-    heard: bool = False
-    """Since our last beat."""
     begun: bool = False
     """It has said something."""
     silent: int = 0
     """For so many of our beats."""
+
+    def end(self) -> None:
+        """Wait for the end of a worker that has given its result, or is not to go on."""
+        self.worker.kill()
+        if self.thread is not None:
+            self.thread.join()
+        self.worker.close()
 
 
 _Said = _Message | WorkResult | Exception | None
@@ -158,75 +213,53 @@ def run_each(
     KeyboardInterrupt too, no worker outlives it.
     """
     waiting = list(enumerate(tasks))
-    running: list[_Worker] = []
-    inbox: queue.SimpleQueue[tuple[_Worker, _Said]] = queue.SimpleQueue()
+    running: list[_Running] = []
+    inbox: queue.SimpleQueue[tuple[_Running, _Said]] = queue.SimpleQueue()
     beat = time.monotonic() + BEAT
     try:
         while waiting or running:
             while waiting and len(running) < max(jobs, 1):
                 number, task = waiting.pop(0)
-                with held, _blocked():
-                    worker = _Worker(number, task, _started(start))
-                    running.append(worker)
-                worker.thread = threading.Thread(
-                    target=_converse, args=(worker, inbox, keep_blobs), daemon=True
+                with held:
+                    one = _Running(number, task, WorkerProcess(start))
+                    running.append(one)
+                one.thread = threading.Thread(
+                    target=_converse, args=(one, inbox, keep_blobs), daemon=True
                 )
-                worker.thread.start()
+                one.thread.start()
                 watcher.on_start(number)
             with suppress(queue.Empty):
-                worker, said = inbox.get(timeout=max(beat - time.monotonic(), 0))
+                one, said = inbox.get(timeout=max(beat - time.monotonic(), 0))
                 if said is None or isinstance(said, WorkResult):
-                    running.remove(worker)
-                    _end(worker)
-                _hear(worker, said, watcher)
+                    running.remove(one)
+                    one.end()
+                _hear(one, said, watcher)
             if time.monotonic() >= beat:
                 # One beat, however long we did not run ourselves (Ctrl-Z): then nobody did.
                 beat = time.monotonic() + BEAT
-                for worker in running:
-                    _check_alive(worker)
+                for one in running:
+                    _check_alive(one)
     finally:
         with held:
-            for worker in running:
-                worker.process.kill()
-            for worker in running:
-                _end(worker)
+            for one in running:
+                one.worker.kill()
+            for one in running:
+                one.end()
 
 
-def _started(start: Callable[[], Process]) -> Process:
-    try:
-        return start()
-    except OSError as error:
-        raise BadInput(
-            f"cannot start a process for another run: {error.strerror or error}; try fewer --jobs"
-        ) from error
-
-
-def _end(worker: _Worker) -> None:
-    """Wait for the end of a worker that has given its result, or was killed."""
-    process = worker.process
-    process.kill()
-    if worker.thread is not None:
-        worker.thread.join()
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            with suppress(OSError):  # what a dead worker did not take
-                stream.close()
-    process.wait()
-
-
-def _hear(worker: _Worker, said: _Said, watcher: WorkWatcher) -> None:
+def _hear(one: _Running, said: _Said, watcher: WorkWatcher) -> None:
     """Hand on what a worker said. Raises as `run_each` does."""
-    name, number = worker.task.name, worker.number
+    name, number = one.task.name, one.number
     if said is None:
-        died = Died(worker.process.returncode)
-        if not worker.begun:
+        died = Died(one.worker.process.returncode)
+        if not one.begun:
             raise BadInput(
                 f"{name}: the process that should emulate it {died}, before its first word; "
                 "nothing was run; bootstrap doctor says whether the installation is whole"
             )
         watcher.on_end(number, died)
         return
-    worker.begun = True
+    one.begun = True
     try:
         if isinstance(said, Exception):
             raise said
@@ -244,12 +277,12 @@ def _hear(worker: _Worker, said: _Said, watcher: WorkWatcher) -> None:
         ) from None
 
 
-def _check_alive(worker: _Worker) -> None:
-    worker.silent = 0 if worker.heard else worker.silent + 1
-    worker.heard = False
-    if worker.silent >= SILENCE:
+def _check_alive(one: _Running) -> None:
+    one.silent = 0 if one.worker.heard else one.silent + 1
+    one.worker.heard = False
+    if one.silent >= SILENCE:
         raise GuestFailed(
-            f"{worker.task.name}: the process that emulates it has given no sign of life for "
+            f"{one.task.name}: the process that emulates it has given no sign of life for "
             f"{SILENCE * BEAT:.0f} seconds; nothing that it made is known"
         )
 
@@ -267,77 +300,28 @@ def _blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _converse(worker: _Worker, inbox: queue.SimpleQueue[tuple[_Worker, _Said]], keep: bool) -> None:
+def _converse(one: _Running, inbox: queue.SimpleQueue[tuple[_Running, _Said]], keep: bool) -> None:
     """In a thread: give a worker its task, and hand on what it says until its last word."""
-    theirs, ours = worker.process.stdin, worker.process.stdout
-    assert theirs is not None and ours is not None
     said: _Said = None
     try:
-        with suppress(OSError):  # it has died, which reading shows
-            _send(theirs, _Message("task", worker.task.value), worker.task.blobs)
-        while True:
-            message = _read_message(ours, lambda: setattr(worker, "heard", True))
-            if message.kind == "result":
-                blobs = tuple(_read_blob(ours, worker, keep) for _ in range(message.blobs))
-                said = WorkResult(message.value, blobs)
-                break
-            inbox.put((worker, message))
+        said = one.worker.do(one.task, keep, lambda message: inbox.put((one, message)))
     except EOFError:
-        worker.process.wait()
+        one.worker.process.wait()
     except (BadValue, BootstrapError, MemoryError) as error:
         said = error
-    inbox.put((worker, said))
+    inbox.put((one, said))
 
 
-def _read_blob(stream: IO[bytes], worker: _Worker, keep: bool) -> Blob:
+def _read_blob(stream: IO[bytes], heard: Callable[[], None], keep: bool) -> Blob:
     size = _read_header(stream, _BLOB)
     sha256 = hashlib.sha256()
     kept: list[bytes] = []
     for chunk in _chunks(stream, size):
-        worker.heard = True
+        heard()
         sha256.update(chunk)
         if keep:
             kept.append(chunk)
     return Blob(size, sha256.hexdigest(), b"".join(kept))
-
-
-class StandingWorker:
-    """A worker that does one task after another, for one thread of ours. `kill` it at the end."""
-
-    def __init__(self, start: Callable[[], Process]) -> None:
-        """Raises BadInput where no process can be started."""
-        with held, _blocked():
-            self._worker = _Worker(0, WorkTask("", None), _started(start))
-        self.heard = time.monotonic()
-        """When it last gave a sign of life."""
-
-    def do(self, task: WorkTask) -> WorkResult:
-        """Have a task done. Raises EOFError, OSError, BootstrapError and BadValue: it is of no more
-        use then."""
-        process = self._worker.process
-        assert process.stdin is not None and process.stdout is not None
-        self.heard = time.monotonic()
-        _send(process.stdin, _Message("task", task.value), task.blobs)
-        while True:
-            message = _read_message(process.stdout, self._hear)
-            if message.kind == "result":
-                blobs = (
-                    _read_blob(process.stdout, self._worker, True) for _ in range(message.blobs)
-                )
-                return WorkResult(message.value, tuple(blobs))
-            if message.kind == "raised":
-                raise BadInput(typed(_Raised, message.value).message)
-
-    def _hear(self) -> None:
-        self.heard = time.monotonic()
-
-    def kill(self) -> None:
-        """End it, from any thread."""
-        self._worker.process.kill()
-
-    def close(self) -> None:
-        """End it, from the thread that it works for."""
-        _end(self._worker)
 
 
 # -- frames -------------------------------------------------------------------------------------

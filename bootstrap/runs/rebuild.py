@@ -11,7 +11,6 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -49,18 +48,16 @@ from bootstrap.report import (
     judge,
     to_json_text,
 )
-from bootstrap.runs.ahead import Ahead, find_plan, plan_from, plan_name, save_plan
+from bootstrap.runs.ahead import Ahead
 from bootstrap.runs.deciding import core_tree, proposal, settled
 from bootstrap.runs.modelled import opinions
 from bootstrap.runs.units import Contradiction, DrivenMachine, StoppedEarly
 from bootstrap.sources import Resolved, SourceTree, guest_view
-from bootstrap.sources.cache import cache_root
 from bootstrap.sources.tree import as_lower
 from bootstrap.trace.lineage import ProcessRecord, tree_path
 from bootstrap.trace.provenance import Provenance
 
 if TYPE_CHECKING:
-    from bootstrap.runs.memo import Memo
     from bootstrap.trace.recorder import Recorder
 
 TAIL = 64 << 10
@@ -144,15 +141,14 @@ def rebuild(
     listeners: Sequence[Listener] = (),
     clock: Callable[[], float] = time.monotonic,
     recorder: Recorder | None = None,
-    jobs: int = 1,
-    memo: Memo | None = None,
+    units: Ahead | None = None,
     fail_fast: bool = False,
 ) -> Rebuilt:
     """Run every command of the entry, and judge what came of it; `recorder` sees all of it.
 
-    More `jobs` than one run units ahead (`bootstrap.runs.ahead`), a `memo` has some; `fail_fast`
-    ends the run at the first mismatch. A guest that fails is a finding, shown in the report. Raises
-    BadInput (entry, tree) and KeyboardInterrupt.
+    `units` has some run ahead, or by earlier runs; `fail_fast` ends the run at the first mismatch.
+    A guest that fails is a finding, shown in the report. Raises BadInput (entry, tree) and
+    KeyboardInterrupt.
     """
     modelled = opinions(resolved.step, resolved.tree)
     view, entry, kept = visible(resolved, entry_name)
@@ -161,12 +157,12 @@ def rebuild(
         listeners = [*listeners, _FailFast([*resolved.step.known(), *modelled])]
 
     def run(view: Tree, entry: EntryPoint) -> tuple[Observed, dict[str, Product]]:
-        how = view, entry, kept, engine, limits, listeners, clock
-        if (jobs == 1 and memo is None) or recorder is not None:
-            observed, products = observe(*how, recorder)
-        else:
-            plan = plan_name(resolved.step.file, entry.name)
-            observed, products = observe_ahead(*how, jobs, plan, memo)
+        how = view, entry, kept, engine, limits, listeners, clock, recorder
+        try:
+            observed, products = observe(*how, units)
+        except Contradiction:
+            # Some process of ours lied. What it did here is thrown away with the run.
+            observed, products = observe(*how)
         made.update(products)
         return observed, {
             path: Product(path, len(content), hashlib.sha256(content).hexdigest())
@@ -293,6 +289,8 @@ def observe(
         1 if units is None else units.jobs,
         None if units is None else units.memo_use(),
     )
+    if units is not None:
+        units.finish(observed.exit_status)
     return observed, {path: (f.contents(), f.mode & 0o777) for path, f in files.items()}
 
 
@@ -314,38 +312,6 @@ class _FailFast:
                 path = tree_path(version.path)
                 if self._known.get(path, set()) - {version.sha256}:
                     raise StoppedEarly(f"stopped at the first mismatch, {path} (--fail-fast)")
-
-
-def observe_ahead(
-    view: Tree,
-    entry: EntryPoint,
-    kept: Sequence[str],
-    engine: Engine,
-    limits: RunLimits | None,
-    listeners: Sequence[Listener],
-    clock: Callable[[], float],
-    jobs: int,
-    plan: str,
-    memo: Memo | None = None,
-) -> tuple[Observed, dict[str, tuple[bytes, int]]]:
-    """`observe`, with units run ahead by the plan of that name; without one, a plan is left for the
-    next run. Raises BadInput where no process can be started."""
-    learned = cache_root() / "plans"
-    how = view, entry, kept, engine, limits, listeners, clock
-    known = find_plan(plan, learned) if jobs > 1 else None
-    with Ahead(known, view, limits or RunLimits(), jobs, memo) as units:
-        try:
-            found = observe(*how, units=units)
-        except Contradiction:
-            # Some process of ours lied. What it did here is thrown away with the run.
-            return observe(*how)
-    counts = units.counts
-    if jobs > 1 and known is None and found[0].exit_status == 0:
-        save_plan(plan_from(units.log), learned, plan)
-    elif counts.refused + counts.failed > counts.units // 2:
-        with suppress(OSError):  # it is of another time: the next run leaves a better one
-            (learned / plan).unlink(missing_ok=True)
-    return found
 
 
 def judged(

@@ -118,5 +118,5 @@ def tree_change(
     return TreeChange(then, revision, commit, tuple(sorted(files)), others, cannot)
 
 
-def _paths(guest_paths: tuple[str, ...]) -> Iterator[str]:
-    return (path.removeprefix("/") for path in guest_paths)
+def _paths(guest_paths: tuple[bytes, ...]) -> Iterator[str]:
+    return (as_text(path).removeprefix("/") for path in guest_paths)

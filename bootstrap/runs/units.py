@@ -9,7 +9,8 @@ Only the instructions between them are left out.
 
 What a unit may not do: use a descriptor that it inherited, but for the standard streams; be ended
 by a fault; make a system call that the core does not have; see a link, or a file that somebody has
-open for writing. Such a unit gives no result, and is run where it stands.
+open for writing; take more than its share of what is limited for all (`unit_limits`). Such a unit
+gives no result, and is run where it stands.
 """
 
 from __future__ import annotations
@@ -18,27 +19,29 @@ import hashlib
 import posixpath
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal, NoReturn
 
-from bootstrap.core import cpu, machine, syscalls
+from bootstrap.core import machine, syscalls
 from bootstrap.core.abi import MAX_RW_COUNT, O_TRUNC, PATH_MAX, LinuxError
 from bootstrap.core.elf import STACK_SIZE
-from bootstrap.core.errors import GuestFailed, Meter
+from bootstrap.core.errors import GuestFailed
 from bootstrap.core.files import Directory, Inode, OpenFile, RegularFile, Stream
 from bootstrap.core.machine import RunResult
-from bootstrap.core.process import Exec, Fork, Process
+from bootstrap.core.process import Control, Exec, Process
 from bootstrap.instruments import Engine
-from bootstrap.linux.events import Listener
+from bootstrap.linux.events import Event, Listener, Tick
 from bootstrap.linux.filesystem import OverlayFileSystem, seen_path
-from bootstrap.linux.hostfolder import Lower, LowerEntry
+from bootstrap.linux.hostfolder import LowerEntry, LowerFile, LowerFolder, LowerLink, MemoryLower
 from bootstrap.linux.inode import LazyDirectory, LazyFile, OverlayVolume
 from bootstrap.linux.limits import RunLimits
 from bootstrap.linux.machine import LinuxMachine, LinuxTask
 
 DRIVER = b"kaem"
 """How the names of build drivers begin: they start units, and are none."""
+_SECONDS = 600
+"""CPU seconds that each process of a unit may take: it may never have been asked for."""
 
 
 class NotAUnit(Exception):
@@ -73,10 +76,6 @@ class UnitStart:
     fds: tuple[tuple[int, Descriptor], ...]
     """What is inherited: fd, and what kind."""
 
-    @property
-    def program(self) -> Exec:
-        return Exec(self.path, self.argv, self.envp)
-
 
 @dataclass(frozen=True, slots=True)
 class NameState:
@@ -102,33 +101,21 @@ class Observation:
 class UnitStep:
     """One thing that a unit did."""
 
-    what: Literal["call", "data", "output", "fork", "exec", "exit", "reaped"]
+    name: str
+    """Of a system call its handler's; `data`: what a process has written to a file since it was
+    noted last; `output`: what it has written to a standard stream."""
     calls: int
     """System calls that the process has ended by then."""
-    name: str = ""
-    """Of a call: its handler's."""
     numbers: tuple[int, ...] = ()
-    """call: the handler's arguments; data: fd, first byte, capacity; output: fd; fork: the child's
-    stack; exit: the wait status; reaped: a pid."""
+    """The handler's arguments, but for addresses; data: fd, first byte, capacity; output: fd."""
     path: bytes | None = None
     words: tuple[bytes, ...] = ()
+    """Of execve, as is the environment."""
     environment: tuple[bytes, ...] = ()
     result: int = 0
-    """Of a call, or an errno, negative; of fork the pid; of execve 0, or -1."""
+    """Of a call that the machine has nothing to do for, or an errno, negative."""
     blob: str = ""
     """SHA-256 of the bytes that were written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Peaks:
-    """The most that a unit took, of what is limited for all processes together."""
-
-    memory: int = 0
-    files: int = 0
-    inodes: int = 0
-    processes: int = 0
-    """How many it started, itself not counted."""
-    nesting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,78 +123,69 @@ class UnitResult:
     """A unit that was run to its end."""
 
     start: UnitStart
+    limits: RunLimits
+    """Its own, which it did not meet."""
     observations: tuple[Observation, ...]
     """In the order of the first look."""
     steps: tuple[UnitStep, ...]
     finals: tuple[Observation, ...]
     """What is under each name that it changed, afterwards."""
-    peaks: Peaks
     milliseconds: int
     """CPU time that it took."""
 
 
-_NUMBERS = {"data": 3, "output": 1, "fork": 1, "exec": 0, "exit": 1, "reaped": 1}
-"""How many numbers a step has."""
 Blobs = Mapping[str, bytes]
 """Contents by their SHA-256."""
+Found = tuple[UnitResult, Blobs]
+"""A result, with all contents that it names."""
+Content = tuple[NameState, bytes]
+"""Of a file."""
 
 
-# -- files of a unit's own -------------------------------------------------------------------------
+def is_whole(result: UnitResult, blobs: Blobs) -> bool:
+    """Whether all contents are there, and steps are of a kind that is known."""
+    written = {step.blob for step in result.steps if step.name in ("data", "output")}
+    written.update(seen.state.sha256 for seen in result.finals if seen.state.kind == "file")
+    names = {step.name for step in result.steps}
+    return written <= blobs.keys() and names <= {"data", "output", *_TAKEN}
 
 
-class UnitLower(Lower, Protocol):
-    """The files that a unit sees."""
+def unit_limits(limits: RunLimits) -> RunLimits:
+    """Those that a unit is run with: a part of what is for all. So where that much is left, it
+    meets no limit that it has not met."""
+    seconds = min(limits.seconds or _SECONDS, _SECONDS)
+    return replace(limits, memory_total=limits.memory_total // 4, inodes=limits.inodes // 4,
+                   files_total=limits.files_total // 8, nesting=limits.nesting // 4,
+                   seconds=seconds)  # fmt: skip
 
-    def runs(self, guest_path: bytes) -> bool:
-        """Whether a process runs this file."""
+
+# -- files -----------------------------------------------------------------------------------------
 
 
-class GivenLower:
-    """Files that are given: state and content of each by its path; parents are implied."""
+class UnitFiles(MemoryLower):
+    """The files that a unit sees: state and content of each by its path, with all permissions.
+    `hidden` is what it must not see: whatever that is, here it is a link."""
 
-    lazy = False
-
-    def __init__(
-        self, files: Mapping[bytes, tuple[NameState, bytes]], folders: Sequence[bytes] = ()
-    ) -> None:
-        self._files = files
-        self._listings: dict[bytes, dict[bytes, LowerEntry]] = {b"/": {}}
-        for path in folders:
-            self._folder(path)
-        for path, (state, data) in files.items():
-            above, name = posixpath.split(path)
-            self._folder(above)[name] = LowerEntry(stat.S_IFREG | state.mode, len(data))
-
-    def _folder(self, path: bytes) -> dict[bytes, LowerEntry]:
-        if path not in self._listings:
-            above, name = posixpath.split(path)
-            if above == path:
-                raise ValueError(f"{path!r} is not absolute")
-            self._folder(above)[name] = LowerEntry(stat.S_IFDIR | 0o755)
-            self._listings[path] = {}
-        return self._listings[path]
+    def __init__(self, files: Mapping[bytes, Content], folders: Iterable[bytes] = (),
+                 hidden: Iterable[bytes] = ()) -> None:  # fmt: skip
+        """Raises ValueError, as MemoryLower."""
+        rows = {path: LowerFile(state.mode, data) for path, (state, data) in files.items()}
+        links = dict.fromkeys(hidden, LowerLink(b"/"))
+        super().__init__({**dict.fromkeys(folders, LowerFolder()), **links, **rows})
+        self.states = {path: state for path, (state, _) in files.items()}
 
     def list(self, guest_path: bytes) -> Mapping[bytes, LowerEntry]:
         """See Lower."""
-        return self._listings[guest_path]
-
-    def load(self, guest_path: bytes) -> bytes:
-        """See Lower."""
-        return self._files[guest_path][1]
-
-    def read(self, guest_path: bytes, offset: int, count: int) -> bytes:
-        """See Lower."""
-        return self.load(guest_path)[offset : offset + count]
-
-    def runs(self, guest_path: bytes) -> bool:
-        """See UnitLower."""
-        return self._files[guest_path][0].running
+        found = {}
+        for name, entry in super().list(guest_path).items():
+            state = self.states.get(posixpath.join(guest_path, name))
+            mode = entry.mode if state is None else stat.S_IFREG | state.mode
+            found[name] = entry._replace(mode=mode)
+        return found
 
 
-class PresentLower:
+class Present:
     """The files of a run as they are now. Looking at them changes nothing there."""
-
-    lazy = False
 
     def __init__(self, fs: OverlayFileSystem) -> None:
         self._fs = fs
@@ -218,20 +196,46 @@ class PresentLower:
         """What is at an absolute path without links, `.` and `..`."""
         here: Inode | LowerEntry | None = self._fs.root
         for name in filter(None, guest_path.split(b"/")):
-            if isinstance(here, LazyDirectory):
-                here.names()  # looks into it
-                here = here.peek(name)
-            elif isinstance(here, LowerEntry) and stat.S_ISDIR(here.mode):
-                path = posixpath.join(here.guest_path, name)
-                entry = self._fs.volume.lower.list(here.guest_path).get(name)
-                here = entry and entry._replace(guest_path=path)
-            else:
-                return None
+            here = self._inside(here).get(name)
         return here
 
     def state(self, guest_path: bytes) -> NameState | None:
         """What is under a path; None where that is more than a unit may see."""
+        return self._state(self.find(guest_path))
+
+    def content(self, guest_path: bytes) -> Content | None:
+        """State and content of a file; None where there is none that a unit may see."""
         found = self.find(guest_path)
+        state = self._state(found)
+        return (state, self._data(found)) if state and state.kind == "file" else None
+
+    def everything(self) -> UnitFiles:
+        """All that a unit may see."""
+        files: dict[bytes, Content] = {}
+        folders: list[bytes] = []
+        hidden: list[bytes] = []
+        todo: list[tuple[bytes, Inode | LowerEntry | None]] = [(b"/", self._fs.root)]
+        while todo:
+            path, here = todo.pop()
+            state = self._state(here)
+            if state is None:
+                hidden.append(path)
+            elif state.kind == "directory":
+                folders.append(path)
+                todo += [(posixpath.join(path, n), i) for n, i in self._inside(here).items()]
+            else:
+                files[path] = state, self._data(here)
+        return UnitFiles(files, folders, hidden)
+
+    def _inside(self, here: Inode | LowerEntry | None) -> Mapping[bytes, Inode | LowerEntry | None]:
+        if isinstance(here, LazyDirectory):
+            return {name: here.peek(name) for name in here.names()}
+        if isinstance(here, LowerEntry) and stat.S_ISDIR(here.mode):
+            listing, above = self._fs.volume.lower.list(here.guest_path), here.guest_path
+            return {n: e._replace(guest_path=posixpath.join(above, n)) for n, e in listing.items()}
+        return {}
+
+    def _state(self, found: Inode | LowerEntry | None) -> NameState | None:
         if not isinstance(found, LowerEntry):
             return state_of(found)
         mode = stat.S_IMODE(found.mode)
@@ -241,43 +245,15 @@ class PresentLower:
             return None
         sha256 = self._hashes.get(found.guest_path)
         if sha256 is None:
-            sha256 = hashlib.sha256(self.load(guest_path)).hexdigest()
+            sha256 = hashlib.sha256(self._data(found)).hexdigest()
             self._hashes[found.guest_path] = sha256
         return NameState("file", mode, sha256)
 
-    def list(self, guest_path: bytes) -> Mapping[bytes, LowerEntry]:
-        """See Lower."""
-        here = self.find(guest_path)
-        if isinstance(here, LowerEntry):
-            return self._fs.volume.lower.list(here.guest_path)
-        assert isinstance(here, LazyDirectory)
-        return {name: _entry(here.peek(name)) for name in here.names()}
-
-    def load(self, guest_path: bytes) -> bytes:
-        """See Lower."""
-        found = self.find(guest_path)
-        if isinstance(found, RegularFile):
-            return found.contents()
-        assert isinstance(found, LowerEntry)
-        return self._fs.volume.lower.load(found.guest_path)
-
-    def read(self, guest_path: bytes, offset: int, count: int) -> bytes:
-        """See Lower."""
-        return self.load(guest_path)[offset : offset + count]
-
-    def runs(self, guest_path: bytes) -> bool:
-        """See UnitLower."""
-        found = self.find(guest_path)
-        return isinstance(found, RegularFile) and found.runners > 0
-
-
-def _entry(found: Inode | LowerEntry | None) -> LowerEntry:
-    if isinstance(found, LowerEntry):
-        return found
-    assert found is not None
-    if isinstance(found, Directory) or state_of(found) is not None:
-        return LowerEntry(found.mode, found.size if isinstance(found, RegularFile) else 0)
-    return LowerEntry(stat.S_IFLNK)  # whatever a unit may not see
+    def _data(self, found: Inode | LowerEntry | None) -> bytes:
+        if isinstance(found, LowerEntry):
+            return self._fs.volume.lower.load(found.guest_path)
+        assert isinstance(found, RegularFile)
+        return found.contents()
 
 
 def state_of(inode: Inode | None) -> NameState | None:
@@ -306,43 +282,17 @@ class _ObservedDirectory(LazyDirectory):
         return child
 
 
-class _PeakMeter(Meter):
-    """Remembers the most that was counted."""
-
-    __slots__ = ("peak_files", "peak_inodes", "peak_memory")
-
-    def __init__(self, limits: RunLimits) -> None:
-        super().__init__(limits)
-        self.peak_files = self.peak_inodes = self.peak_memory = 0
-
-    def add_memory(self, size: int) -> None:
-        """See the core's."""
-        super().add_memory(size)
-        self.peak_memory = max(self.peak_memory, self.memory)
-
-    def file_capacity(self, path: bytes, needed: int, capacity: int, wanted: int) -> int:
-        """See the core's."""
-        granted = super().file_capacity(path, needed, capacity, wanted)
-        self.peak_files = max(self.peak_files, self.files)
-        return granted
-
-    def add_inode(self, path: bytes) -> None:
-        """See the core's."""
-        super().add_inode(path)
-        self.peak_inodes = max(self.peak_inodes, self.inodes)
-
-
 class _UnitVolume(OverlayVolume):
     """The files of one unit, with what is seen and done."""
 
-    __slots__ = ("_bases", "blobs", "observations", "steps")
+    __slots__ = ("_bases", "blobs", "observations", "steps", "task")
 
-    lower: UnitLower
-    meter: _PeakMeter
+    lower: UnitFiles
 
-    def __init__(self, lower: UnitLower, limits: RunLimits) -> None:
+    def __init__(self, lower: UnitFiles, limits: RunLimits, task: Callable[[], LinuxTask]) -> None:
         super().__init__(lower, limits)
-        self.meter = _PeakMeter(limits)
+        self.task = task
+        """The process that runs."""
         self.observations: dict[tuple[_ObservedDirectory, bytes], Observation] = {}
         self.steps: list[UnitStep] = []
         self.blobs: dict[str, bytes] = {}
@@ -359,7 +309,7 @@ class _UnitVolume(OverlayVolume):
         """See OverlayVolume."""
         inode = super().from_lower(guest_path, entry, parent)
         if isinstance(inode, RegularFile):
-            inode.runners += self.lower.runs(guest_path)
+            inode.runners += self.lower.states[guest_path].running
         return inode
 
     def observe(self, directory: _ObservedDirectory, name: bytes, child: Inode | None) -> None:
@@ -389,10 +339,11 @@ class _UnitVolume(OverlayVolume):
         self.blobs[sha256] = data
         return sha256
 
-    def add(self, task: machine.RunningProcess, what: str, *numbers: int, **more: object) -> None:
-        assert isinstance(task, LinuxTask)
+    def note(self, name: str, *numbers: int, **more: object) -> None:
+        """The running process has done this."""
+        task = self.task()
         calls = task.process.calls + task.cpu.served
-        self.steps.append(UnitStep(what, calls, numbers=numbers, **more))  # type: ignore[arg-type]
+        self.steps.append(UnitStep(name, calls, numbers, **more))  # type: ignore[arg-type]
 
     def opened(self, file: OpenFile, flags: int) -> None:
         """A file may be written to from here on."""
@@ -400,9 +351,9 @@ class _UnitVolume(OverlayVolume):
         if isinstance(inode, RegularFile) and (file.writable or flags & O_TRUNC):
             self._bases[inode] = inode.version, inode.contents()
 
-    def flush(self, task: machine.RunningProcess) -> None:
+    def flush(self, process: Process) -> None:
         """Note what the running process has written: somebody may look at it next."""
-        files = task.process.fds.files
+        files = process.fds.files
         for fd in sorted(files):
             file, inode = files[fd], files[fd].inode
             if not file.writable or not isinstance(inode, RegularFile):
@@ -412,16 +363,8 @@ class _UnitVolume(OverlayVolume):
                 continue
             content = inode.contents()
             start = len(base) if content.startswith(base) else 0
-            blob = self.keep(content[start:])
-            self.add(task, "data", fd, start, len(inode.data), blob=blob)
+            self.note("data", fd, start, len(inode.data), blob=self.keep(content[start:]))
             self._bases[inode] = inode.version, content
-
-
-class _UnitFiles(OverlayFileSystem):
-    """The file system of one unit. `task` is the process that runs."""
-
-    volume: _UnitVolume
-    task: Callable[[], LinuxTask]
 
 
 class _Inherited(OpenFile):
@@ -430,21 +373,21 @@ class _Inherited(OpenFile):
 
     __slots__ = ()
 
-    def read(self, count: int) -> bytes:
+    def read(self, count: int) -> NoReturn:
         """Raises NotAUnit, as the others do."""
-        raise NotAUnit("it reads from an inherited file")
+        raise NotAUnit("it uses an inherited file")
 
-    def write(self, data: bytes) -> int:
+    def seek(self, offset: int, whence: int) -> NoReturn:
         """See `read`."""
-        raise NotAUnit("it writes to an inherited file")
+        self.read(offset)
 
-    def room(self, count: int) -> int:
+    def write(self, data: bytes) -> NoReturn:
         """See `read`."""
-        raise NotAUnit("it writes to an inherited file")
+        self.read(0)
 
-    def seek(self, offset: int, whence: int) -> int:
+    def room(self, count: int) -> NoReturn:
         """See `read`."""
-        raise NotAUnit("it moves in an inherited file")
+        self.read(count)
 
 
 # -- running one -----------------------------------------------------------------------------------
@@ -457,107 +400,82 @@ _PATH_AT: Mapping[syscalls.Handler, int] = {
     syscalls.unlinkat: 1,
 }
 """Calls that take a path, and which argument it is."""
+_STORED_AT: Mapping[syscalls.Handler, int] = {syscalls.wait4: 1, syscalls.waitid: 2}
+"""Calls that store something in the process's memory, and at which argument."""
 _TAKEN: Mapping[str, syscalls.Handler] = {
-    handler.__name__: handler for handler in (*_PATH_AT, syscalls.close)
-}
+    handler.__name__: handler
+    for handler in (*_PATH_AT, *_STORED_AT, syscalls.close, syscalls.fork, syscalls.clone,
+                    syscalls.execve, syscalls.exit_process)
+}  # fmt: skip
 """By name, what is called again in place of a unit's own call."""
 
 
-def _recording(row: syscalls.Syscall) -> syscalls.Syscall:
-    """The row of a call with a handler that notes what others could notice."""
-    handler = row.handler
-    if handler in (syscalls.wait4, syscalls.waitid):
-        return replace(row, handler=_reaping(handler))
-    return replace(row, handler=_noting(handler)) if handler in _TAKEN.values() else row
-
-
-def _files_of(process: Process) -> _UnitFiles:
-    assert isinstance(process.files, _UnitFiles)
-    return process.files
-
-
-def _reaping(handler: syscalls.Handler) -> syscalls.Handler:
-    def wait(process: Process, *arguments: int) -> object:
-        files, before = _files_of(process), list(process.zombies)
-        try:
-            return handler(process, *arguments)
-        finally:
-            for pid in before:
-                if pid not in process.zombies:
-                    files.volume.add(files.task(), "reaped", pid)
-
-    return wait  # type: ignore[return-value]
-
-
 def _noting(handler: syscalls.Handler) -> syscalls.Handler:
-    at = _PATH_AT.get(handler)
+    """The handler of a call that others could notice, with a note of it."""
+    name, path_at = handler.__name__, _PATH_AT.get(handler)
+    address_at = _STORED_AT.get(handler, path_at)
 
-    def call(process: Process, *arguments: int) -> object:
-        files, path = _files_of(process), None
-        volume, task = files.volume, files.task()
-        volume.flush(task)
-        numbers = [*arguments]
-        if at is not None:
-            numbers[at] = 0
-            if at and isinstance(process.fds.files.get(numbers[0]), _Inherited):
+    def call(process: Process, *arguments: int) -> int | Control:
+        volume, numbers = process.files.volume, [*arguments]
+        assert isinstance(volume, _UnitVolume)
+        volume.flush(process)
+        more: dict[str, object] = {}
+        if path_at is not None:
+            if path_at and isinstance(process.fds.files.get(numbers[0]), _Inherited):
                 raise NotAUnit("it looks a path up from an inherited file")
             try:
-                path = process.memory.read_cstring(arguments[at], PATH_MAX)
+                more["path"] = process.memory.read_cstring(arguments[path_at], PATH_MAX)
             except LinuxError:
                 return handler(process, *arguments)  # it fails, and looks nothing up
-        name = handler.__name__
+        if address_at is not None:
+            numbers[address_at] = 0
         try:
             result = handler(process, *arguments)
         except LinuxError as error:
-            volume.add(task, "call", *numbers, name=name, path=path, result=-error.errno)
+            if handler is not syscalls.execve:  # it fails for its arguments, and does nothing
+                volume.note(name, *numbers, result=-error.errno, **more)
             raise
-        assert isinstance(result, int)
-        volume.add(task, "call", *numbers, name=name, path=path, result=result)
-        if handler is syscalls.openat:
+        if isinstance(result, Exec):
+            numbers, more = [], {"path": result.path, "words": result.argv,
+                                 "environment": result.envp}  # fmt: skip
+        elif isinstance(result, int):
+            more["result"] = result
+        volume.note(name, *numbers, **more)
+        if handler is syscalls.openat and isinstance(result, int):
             volume.opened(process.fds.get(result), arguments[2])
         return result
 
-    return call  # type: ignore[return-value]
+    return call
 
 
-_CALLS = syscalls.tables(map(_recording, syscalls.ROWS))
+_CALLS = syscalls.tables(
+    replace(row, handler=_noting(row.handler)) if row.handler in _TAKEN.values() else row
+    for row in syscalls.ROWS
+)
 
 
 class UnitMachine(LinuxMachine):
     """Runs one unit, and notes what it sees and does."""
 
-    files: _UnitFiles
-
-    def __init__(
-        self,
-        lower: UnitLower,
-        engine: Engine,
-        limits: RunLimits,
-        start: UnitStart,
-        listeners: Sequence[Listener] = (),
-    ) -> None:
-        volume = _UnitVolume(lower, limits)
-        super().__init__(_UnitFiles(lower, limits, volume), engine, limits, listeners)
-        self.files.task = lambda: self.tasks[-1]
+    def __init__(self, lower: UnitFiles, engine: Engine, limits: RunLimits, start: UnitStart,
+                 listeners: Sequence[Listener] = ()) -> None:  # fmt: skip
+        self._volume = _UnitVolume(lower, limits, lambda: self.tasks[-1])
+        super().__init__(OverlayFileSystem(lower, limits, self._volume), engine, limits, listeners)
         self.calls = _CALLS
-        self.meter = self._most = _PeakMeter(limits)
         self.processes = start.pid - 1
-        self._nesting = 0
         self._start = start
 
-    def result(self) -> tuple[UnitResult, Blobs]:
+    def result(self) -> Found:
         """Run it. Raises NotAUnit, GuestFailed, LinuxError, KeyboardInterrupt."""
-        start, volume = self._start, self.files.volume
+        start, volume = self._start, self._volume
         used = time.process_time()
         if self.run(start.path, start.argv, start.envp, start.cwd).fault is not None:
-            raise NotAUnit("a fault ended it")  # its image cannot be made
+            raise NotAUnit("a fault ended a process")  # the steps do not have what it has shown
         milliseconds = round((time.process_time() - used) * 1000)
-        finals = tuple(volume.finals())
-        peaks = Peaks(self._most.peak_memory, volume.meter.peak_files, volume.meter.peak_inodes,
-                      self.processes - start.pid, self._nesting)  # fmt: skip
-        observations = tuple(volume.observations.values())
+        finals, observations = tuple(volume.finals()), tuple(volume.observations.values())
+        steps = tuple(volume.steps)
         return UnitResult(
-            start, observations, tuple(volume.steps), finals, peaks, milliseconds
+            start, self.limits, observations, steps, finals, milliseconds
         ), volume.blobs
 
     def _execute(self, process: Process, control: Exec) -> LinuxTask:
@@ -575,68 +493,41 @@ class UnitMachine(LinuxMachine):
         return _Inherited(Inode(0, 0), int(kind))
 
     def _printed(self, fd: int, data: bytes) -> int:
-        volume = self.files.volume
-        volume.add(self.tasks[-1], "output", fd, blob=volume.keep(data))
+        self._volume.note("output", fd, blob=self._volume.keep(data))
         return len(data)
 
-    def _fork(self, task: machine.RunningProcess, control: Fork) -> None:
-        self.files.volume.flush(task)
-        self.files.volume.add(task, "fork", control.child_stack, result=self.processes + 1)
-        super()._fork(task, control)
-        self._nesting = max(self._nesting, len(self.running) - 1)
 
-    def _replace(self, task: machine.RunningProcess, control: Exec) -> RunResult | None:
-        self.files.volume.flush(task)
-        steps = self.files.volume.steps
-        self.files.volume.add(task, "exec", path=control.path, words=control.argv,
-                              environment=control.envp)  # fmt: skip
-        ended = super()._replace(task, control)
-        if self.running[-1] is task:
-            steps[-1] = replace(steps[-1], result=-1)
-        return ended
+def run_unit(
+    lower: UnitFiles,
+    engine: Engine,
+    limits: RunLimits,
+    start: UnitStart,
+    listeners: Sequence[Listener] = (),
+) -> Found | str:
+    """The result of a unit on these files, or why there is none; `limits` are those of the run
+    that it is a part of. Raises KeyboardInterrupt."""
+    try:
+        return UnitMachine(lower, engine, unit_limits(limits), start, listeners).result()
+    except (NotAUnit, GuestFailed, LinuxError) as error:
+        return str(error)
 
-    def _end(
-        self, task: machine.RunningProcess, status: int, fault: cpu.Fault | None = None
-    ) -> RunResult | None:
-        if fault is not None:
-            raise NotAUnit("a fault ended it")
-        self.files.volume.flush(task)
-        self.files.volume.add(task, "exit", status)
-        return super()._end(task, status)
+
+def run_in_turn(start: UnitStart, machine: DrivenMachine) -> Found | str:
+    """The same on the files that are there now."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Tick):
+            machine.emit(start.pid, Tick)
+
+    return run_unit(machine.present.everything(), machine.engine, machine.limits, start, [listen])
 
 
 # -- taking its steps ------------------------------------------------------------------------------
 
 
-def is_whole(result: UnitResult, blobs: Blobs) -> bool:
-    """Whether steps and contents are all there, and can be those of a process and its children."""
-    wanted = {step.blob for step in result.steps if step.what in ("data", "output")}
-    wanted.update(seen.state.sha256 for seen in result.finals if seen.state.kind == "file")
-    depth = 1
-    for step in result.steps:
-        if depth < 1 or len(step.numbers) != _NUMBERS.get(step.what, len(step.numbers)):
-            return False
-        path_wanted = step.what == "exec" or (step.what == "call" and step.name != "close")
-        if (step.path is not None) != path_wanted or (step.what == "call") != (step.name in _TAKEN):
-            return False
-        depth += (step.what == "fork") - (step.what == "exit")
-    return depth == 0 and wanted <= blobs.keys()
-
-
-class UnitSource(Protocol):
-    """Where results of units come from."""
-
-    def results(
-        self, start: UnitStart, machine: DrivenMachine
-    ) -> Iterator[tuple[UnitResult, Blobs]]:
-        """Those that may be this unit's, the likeliest first: the first one that holds is taken."""
-
-    def taken(self, result: UnitResult, blobs: Blobs) -> None:
-        """This one was."""
-
-
 class DrivenMachine(LinuxMachine):
-    """Runs the build driver itself, and takes each unit's result where it holds."""
+    """Runs the build driver itself. `units` gives each unit's result, which holds, if it has one:
+    that is taken in place of running it."""
 
     def __init__(
         self,
@@ -644,12 +535,14 @@ class DrivenMachine(LinuxMachine):
         engine: Engine,
         limits: RunLimits,
         listeners: Sequence[Listener],
-        units: UnitSource,
+        units: Callable[[UnitStart, DrivenMachine], Found | None],
     ) -> None:
         super().__init__(files, engine, limits, listeners)
         self.engine = engine
         self.units = units
-        self.present = PresentLower(files)
+        self.present = Present(files)
+        self._taking = False
+        """The steps of a unit: what it starts is no unit."""
 
     @property
     def interrupted(self) -> bool:
@@ -657,15 +550,12 @@ class DrivenMachine(LinuxMachine):
         return self._interrupted
 
     def _replace(self, task: machine.RunningProcess, control: Exec) -> RunResult | None:
-        start = self._start_of(task.process, control)
-        if start is None:
+        start = None if self._taking else self._start_of(task.process, control)
+        found = None if start is None else self.units(start, self)
+        if found is None:
             return super()._replace(task, control)
-        for result, blobs in self.units.results(start, self):
-            if self.holds(start, result):
-                self._take(task, control, result, blobs)
-                self.units.taken(result, blobs)
-                return None
-        return super()._replace(task, control)
+        self._take(task, control, *found)
+        return None
 
     def _start_of(self, process: Process, control: Exec) -> UnitStart | None:
         """Where a unit begins, if one does."""
@@ -692,15 +582,16 @@ class DrivenMachine(LinuxMachine):
                          process.pid, process.umask, tuple(fds))  # fmt: skip
 
     def holds(self, start: UnitStart, result: UnitResult) -> bool:
-        """Whether all that was observed is so, and no limit that is for all would be met."""
-        limits, peaks, files = self.limits, result.peaks, self.files.volume.meter
+        """Whether all that was observed is so, and as much is left as the unit had of what is
+        limited for all. Its files may take twice the memory here: they may have had some."""
+        limits, own, files = self.limits, unit_limits(self.limits), self.files.volume.meter
         return (
             result.start == start
-            and self.meter.memory + peaks.memory <= limits.memory_total
-            and files.files + 2 * peaks.files <= limits.files_total
-            and files.inodes + peaks.inodes <= limits.inodes
-            and self.processes + peaks.processes <= limits.processes
-            and len(self.running) + peaks.nesting <= limits.nesting
+            and result.limits == own
+            and self.meter.memory + own.memory_total <= limits.memory_total
+            and files.files + 2 * own.files_total <= limits.files_total
+            and files.inodes + own.inodes <= limits.inodes
+            and len(self.running) + own.nesting <= limits.nesting
             and all(self.present.state(seen.path) == seen.state for seen in result.observations)
         )
 
@@ -708,53 +599,51 @@ class DrivenMachine(LinuxMachine):
         self, task: machine.RunningProcess, control: Exec, result: UnitResult, blobs: Blobs
     ) -> None:
         """Do what the unit did. Raises Contradiction where that cannot be."""
-        depth = len(self.running)
+        depth, self._taking = len(self.running), True
         try:
             super()._replace(task, control)
-            _same(len(self.running), depth)
             first, before = self.running[-1].process, self.running[-1].process.calls
             for step in result.steps:
+                _same(len(self.running) >= depth, True)
                 here = self.running[-1]
                 here.process.calls = step.calls + (before if here.process is first else 0)
                 self._step(here, step, blobs)
-                _same(len(self.running) >= depth - (step is result.steps[-1]), True)
             _same(len(self.running), depth - 1)
         except (Contradiction, StoppedEarly):
             raise
         except Exception as error:  # whatever it is: the steps are not those of a unit
             raise Contradiction(f"{type(error).__name__}: {error}") from error
+        finally:
+            self._taking = False
 
     def _step(self, task: machine.RunningProcess, step: UnitStep, blobs: Blobs) -> None:
         process, numbers = task.process, [*step.numbers]
-        if step.what == "call":
-            handler = _TAKEN[step.name]
-            at = _PATH_AT.get(handler)
-            if at is not None and step.path is not None:
-                numbers[at] = _poked(process, step.path)
-            try:
-                result = handler(process, *numbers)
-            except LinuxError as error:
-                result = -error.errno
-            _same(result, step.result)
-        elif step.what == "data":
+        if step.name == "data":
             fd, first, capacity = numbers
             self._write(process, fd, first, capacity, blobs[step.blob])
-        elif step.what == "output":
+            return
+        if step.name == "output":
             file = process.fds.get(numbers[0])
             _same(isinstance(file.inode, Stream) and file.writable, True)
             file.write(blobs[step.blob])
-        elif step.what == "fork":
-            self._fork(task, Fork(numbers[0]))
-            _same(self.processes, step.result)
-        elif step.what == "exec":
+            return
+        handler = _TAKEN[step.name]
+        done: int | Control
+        if handler is syscalls.execve:
             assert step.path is not None
-            super()._replace(task, Exec(step.path, step.words, step.environment))
-            _same(0 if self.running[-1] is not task else -1, step.result)
-        elif step.what == "reaped":
-            del process.zombies[numbers[0]]
+            done = Exec(step.path, step.words, step.environment)
         else:
-            _same(numbers[0] & ~0xFF00, 0)
-            self._end(task, numbers[0])
+            if step.path is not None:
+                numbers[_PATH_AT[handler]] = _poked(process, step.path)
+            try:
+                done = handler(process, *numbers)
+            except LinuxError as error:
+                done = -error.errno
+        if isinstance(done, Control):
+            task.pending = done
+            self.turn(None)
+        elif handler not in _STORED_AT:  # which may have failed to store
+            _same(done, step.result)
 
     @staticmethod
     def _write(process: Process, fd: int, start: int, capacity: int, data: bytes) -> None:
@@ -791,17 +680,3 @@ def _poked(process: Process, path: bytes) -> int:
     addr = process.arch.task_size - STACK_SIZE
     process.memory.poke(addr, path + b"\0")
     return addr
-
-
-def run_unit(
-    lower: UnitLower,
-    engine: Engine,
-    limits: RunLimits,
-    start: UnitStart,
-    listeners: Sequence[Listener] = (),
-) -> tuple[UnitResult, Blobs] | str:
-    """The result of a unit on these files, or why there is none. Raises KeyboardInterrupt."""
-    try:
-        return UnitMachine(lower, engine, limits, start, listeners).result()
-    except (NotAUnit, GuestFailed, LinuxError) as error:
-        return str(error)

@@ -97,8 +97,7 @@ def launch(way: Way, cpu: int | None) -> Iterator[Launched]:
                 command += ["--machine", "builder-hex0"]
             command += ["--arch", way.arch, "--entry", ENTRY, "--quiet"]
             command += ["--json", str(work / "report.json")]
-            if way.how in _JOBS:
-                command += ["--jobs", _JOBS[way.how]]
+            command += ["--jobs", _JOBS.get(way.how, "1")]
         else:
             resolved = release(way.arch)
             tree = view(resolved, ENTRY)

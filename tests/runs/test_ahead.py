@@ -11,44 +11,54 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
+from bootstrap.cli.live import LiveLine
+from bootstrap.cli.progress import ShownProgress
+from bootstrap.cli.several import VerifyTask, rebuild_each
 from bootstrap.documents import encode, from_json, typed
 from bootstrap.instruments import default_engine
 from bootstrap.known.schema import parse
 from bootstrap.linux.limits import RunLimits
 from bootstrap.report import Product, Report, to_json_text
 from bootstrap.runs import ahead, pool, rebuild
-from bootstrap.runs.ahead import Ahead, RunPlan, find_plan, plan_from
+from bootstrap.runs.ahead import (
+    Ahead,
+    RunPlan,
+    Workers,
+    find_plan,
+    new_worker,
+    plan_from,
+    run_ahead,
+)
 from bootstrap.runs.deciding import core_tree
 from bootstrap.runs.modelled import opinions
 from bootstrap.runs.rebuild import Rebuilt
 from bootstrap.runs.recheck import rechecked
 from bootstrap.runs.units import Contradiction, DrivenMachine, UnitStart
+from bootstrap.sources import Resolved
 from tests.runs.tiny import ENTRY, embedded
 from tests.runs.works import ROOT, worker
 
 ENGINE = default_engine()
-MOST = {"instructions": 1_500_000, "files_total": 8 << 20, "memory_total": 256 << 20}
 
 
 class Settled(Ahead):
     """Each unit's turn waits for all that can be run ahead: the embedded path is over before a
     worker has begun."""
 
-    def results(self, start: UnitStart, machine: DrivenMachine) -> Any:
+    def __call__(self, start: UnitStart, machine: DrivenMachine) -> Any:
+        self.begin(machine)
         with self._changed:
-            if not self._begun:
-                self._begin(machine)
-                self._changed.notify_all()
             while not self.is_quiet():  # a worker that begins with a unit tells nobody
                 self._changed.wait(0.02)
-        return super().results(start, machine)
+        return super().__call__(start, machine)
 
     hanging = False
     """Workers never end a unit."""
@@ -57,7 +67,7 @@ class Settled(Ahead):
         if self.hanging and any(unit.state == "running" for unit in self._units):
             return True
         states = [(u.state == "waiting" and self._is_ready(u)) or u.state for u in self._units]
-        return not self._workers or not {True, "running"} & {*states}
+        return not self._workers.all or not {True, "running"} & {*states}
 
 
 class Begun(Settled):
@@ -66,7 +76,12 @@ class Begun(Settled):
     hanging = True
 
 
-def rebuilt(plan: RunPlan | None, kind: type[Ahead] = Ahead, **how: Any) -> tuple[Rebuilt, Ahead]:
+def rebuilt(
+    plan: RunPlan | None,
+    kind: type[Ahead] = Ahead,
+    employ: Callable[[], pool.WorkerProcess] = new_worker,
+    **how: Any,
+) -> tuple[Rebuilt, Ahead]:
     """The embedded path, with units run ahead."""
     resolved = embedded()
     used: list[Ahead] = []
@@ -74,7 +89,8 @@ def rebuilt(plan: RunPlan | None, kind: type[Ahead] = Ahead, **how: Any) -> tupl
     view, entry, kept = rebuild.visible(resolved, ENTRY)
 
     def run(*_: object) -> Any:
-        with kind(plan, view, RunLimits(), 2, **how) as units:
+        with Workers(2 if plan and plan.units else 0, employ) as workers:
+            units = kind(plan, view, RunLimits(), workers, **how)
             used.append(units)
             observed, products = rebuild.observe(view, entry, kept, ENGINE, units=units)
         return observed, {
@@ -104,17 +120,21 @@ def plan(plain: str) -> RunPlan:
     return plan_from(units.log)
 
 
-class Here(pool.StandingWorker):
+class Here(pool.WorkerProcess):
     """A worker in this process, which does nothing twice."""
 
     known: ClassVar[dict[str, pool.WorkResult]] = {}
+    most = 0
+    """Instructions of a program."""
 
     def __init__(self) -> None:
-        self.heard = float("inf")
+        self.heard = True
         self.over = threading.Event()
 
-    def do(self, task: pool.WorkTask) -> pool.WorkResult:
+    def do(self, task: pool.WorkTask, *_: Any, **_more: Any) -> pool.WorkResult:
         plain = json.loads(json.dumps(encode(task.value)))
+        if self.most:
+            plain["limits"]["instructions"] = self.most
         key = json.dumps([plain, [blob.hex() for blob in task.blobs]])
         if key not in self.known:
             value, blobs = ahead._work(plain, [*task.blobs], lambda note: None)
@@ -127,6 +147,19 @@ class Here(pool.StandingWorker):
         self.over.set()
 
     close = kill
+
+
+class Bounded(Here):
+    """A wrong plan's programs may run on for long. The results are of the run's own limits."""
+
+    most = 1_500_000
+
+    def do(self, task: pool.WorkTask, *_: Any, **_more: Any) -> pool.WorkResult:
+        found = super().do(task)
+        value: Any = json.loads(json.dumps(found.value))
+        if value["result"] is not None:
+            value["result"]["limits"]["instructions"] = 0
+        return pool.WorkResult(value, found.blobs)
 
 
 def test_with_a_good_plan_everything_is_taken(plan: RunPlan, plain: str) -> None:
@@ -142,7 +175,9 @@ def test_with_a_good_plan_everything_is_taken(plan: RunPlan, plain: str) -> None
 def mutated(draw: random.Random, plan: RunPlan) -> RunPlan:
     """A plan of which something is not so."""
     units = [*plan.units]
-    names = sorted({p for unit in units for p in (*unit.reads, *unit.writes)} | {"/no", "/", "x"})
+    names = sorted(
+        {p for unit in units for p in (*unit.reads, *unit.writes)} | {b"/no", b"/", b"x"}
+    )
     for _ in range(draw.randrange(1, 4)):
         at = draw.randrange(len(units))
         unit = units[at]
@@ -151,10 +186,11 @@ def mutated(draw: random.Random, plan: RunPlan) -> RunPlan:
             (
                 {"reads": some}, {"writes": some}, {"reads": (*unit.reads, *some)},
                 {"reads": unit.reads[1:]}, {"writes": (*unit.writes, *some)}, {"running": some},
-                {"cwd": draw.choice(("/", "/no", ""))}, {"pid": draw.randrange(99)},
-                {"umask": 0o77}, {"fds": unit.fds[1:]}, {"fds": ((0, "1"), *unit.fds)},
-                {"argv": tuple(reversed(unit.argv))}, {"argv": unit.argv[:-1]}, {"argv": ()},
-                {"path": draw.choice(names)}, {"environment": 7}, {"milliseconds": 1 << 40},
+                {"milliseconds": 1 << 40}, {"cwd": draw.choice((b"/", b"/no", b""))},
+                {"pid": draw.randrange(99)}, {"umask": 0o77}, {"fds": unit.start.fds[1:]},
+                {"fds": ((0, "1"), *unit.start.fds)}, {"argv": unit.start.argv[:-1]},
+                {"argv": tuple(reversed(unit.start.argv))}, {"argv": ()}, {"envp": (b"A=1",)},
+                {"path": draw.choice(names)},
                 "drop", "swap", "twice",
             )
         )  # fmt: skip
@@ -164,8 +200,10 @@ def mutated(draw: random.Random, plan: RunPlan) -> RunPlan:
             units.insert(draw.randrange(len(units)), unit)
         elif change == "swap":
             units.insert(draw.randrange(len(units)), units.pop(at))
-        else:
+        elif hasattr(unit, next(iter(change))):
             units[at] = replace(unit, **change)
+        else:
+            units[at] = replace(unit, start=replace(unit.start, **change))
         if not units:
             break
     return replace(plan, units=tuple(units))
@@ -175,7 +213,7 @@ def check_mutations(plan: RunPlan, plain: str, seeds: range) -> None:
     taken = refused = 0
     for seed in seeds:
         wrong = mutated(random.Random(seed), plan)
-        done, units = rebuilt(wrong, Settled, employ=Here, most=MOST)
+        done, units = rebuilt(wrong, Settled, employ=Bounded)
         assert text(done.report) == plain, seed
         taken, refused = taken + units.counts.taken, refused + units.counts.refused
     assert taken > len(seeds) and refused > len(seeds) // 10
@@ -191,14 +229,14 @@ def test_five_hundred_wrong_plans_give_the_same_report(plan: RunPlan, plain: str
 
 
 class _Dies(Here):
-    def do(self, task: pool.WorkTask) -> pool.WorkResult:
+    def do(self, task: pool.WorkTask, *_: Any, **_more: Any) -> pool.WorkResult:
         raise EOFError
 
 
 class _Hangs(Here):
     """It gives signs of life, but no result."""
 
-    def do(self, task: pool.WorkTask) -> pool.WorkResult:
+    def do(self, task: pool.WorkTask, *_: Any, **_more: Any) -> pool.WorkResult:
         self.over.wait()
         raise EOFError
 
@@ -206,13 +244,13 @@ class _Hangs(Here):
 class _Silent(_Hangs):
     def __init__(self) -> None:
         super().__init__()
-        self.heard = 0
+        self.heard = False
 
 
 class _Nonsense(Here):
     said = 0
 
-    def do(self, task: pool.WorkTask) -> pool.WorkResult:
+    def do(self, task: pool.WorkTask, *_: Any, **_more: Any) -> pool.WorkResult:
         _Nonsense.said += 1
         good = super().do(task)
         assert isinstance(good.value, dict)
@@ -224,10 +262,13 @@ class _Nonsense(Here):
 
 @pytest.mark.parametrize("kind", [_Dies, _Hangs, _Silent, _Nonsense])
 def test_workers_that_are_of_no_use_cost_time_only(
-    kind: type[Here], plan: RunPlan, plain: str
+    kind: type[Here], plan: RunPlan, plain: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     way = Begun if issubclass(kind, _Hangs) else Settled
-    done, units = rebuilt(plan, way, employ=kind, patience=0.05)
+    if kind is _Silent:
+        monkeypatch.setattr(pool, "SILENCE", 0)
+    patience = 600 if kind is _Silent else 0.05
+    done, units = rebuilt(plan, way, employ=kind, patience=patience)
     assert text(done.report) == plain
     assert units.counts.taken == 0
 
@@ -235,7 +276,7 @@ def test_workers_that_are_of_no_use_cost_time_only(
 @pytest.mark.parametrize("name", ["mute", "leaves", "text", "no json", "no blob", "odd result"])
 def test_processes_that_are_of_no_use_cost_time_only(name: str, plan: RunPlan, plain: str) -> None:
     start = worker(name)
-    employ: Callable[[], pool.StandingWorker] = lambda: pool.StandingWorker(start)  # noqa: E731
+    employ: Callable[[], pool.WorkerProcess] = lambda: pool.WorkerProcess(start)  # noqa: E731
     way = Begun if name == "mute" else Settled
     done, units = rebuilt(plan, way, employ=employ, patience=0.2)
     assert text(done.report) == plain
@@ -245,13 +286,33 @@ def test_processes_that_are_of_no_use_cost_time_only(name: str, plan: RunPlan, p
 class _Lies(Here):
     """What it says can be a unit's, but it is not: it closes what was never open."""
 
-    def do(self, task: pool.WorkTask) -> pool.WorkResult:
+    def do(self, task: pool.WorkTask, *_: Any, **_more: Any) -> pool.WorkResult:
         good = super().do(task)
         value = json.loads(json.dumps(good.value))
-        step = {**value["result"]["steps"][0], "what": "call", "name": "close", "numbers": [77],
+        step = {**value["result"]["steps"][0], "name": "close", "numbers": [77],
                 "path": None, "result": 0}  # fmt: skip
         value["result"]["steps"].insert(0, step)
         return pool.WorkResult(value, good.blobs)
+
+
+@contextmanager
+def ahead_of(
+    plan: RunPlan | None,
+    monkeypatch: pytest.MonkeyPatch,
+    employ: type[Here] = Here,
+    place: Path = Path("/nonexistent"),
+) -> Iterator[Ahead | None]:
+    """As `bootstrap verify --jobs 2` of the embedded path has it, with this plan."""
+    resolved = embedded()
+    view, _, _ = rebuild.visible(resolved, ENTRY)
+    name = ahead.plan_name(resolved.step.file, ENTRY)
+    monkeypatch.setattr(ahead, "cache_root", lambda: place)
+    if plan is not None:
+        monkeypatch.setattr(ahead, "find_plan", lambda *_: plan)
+    monkeypatch.setattr(ahead, "Workers", functools.partial(Workers, employ=employ))
+    monkeypatch.setattr(ahead, "Ahead", Settled)
+    with run_ahead([(name, view, RunLimits())], 2, learn=True) as (units,):
+        yield units
 
 
 def test_after_a_contradiction_all_is_run_in_order(
@@ -259,14 +320,13 @@ def test_after_a_contradiction_all_is_run_in_order(
 ) -> None:
     with pytest.raises(Contradiction):
         rebuilt(plan, Settled, employ=_Lies)
-    monkeypatch.setattr(rebuild, "find_plan", lambda *_: plan)
-    monkeypatch.setattr(rebuild, "Ahead", functools.partial(Settled, employ=_Lies))
-    report = rebuild.rebuild(embedded(), ENTRY, ENGINE, jobs=2).report
+    with ahead_of(plan, monkeypatch, _Lies) as units:
+        report = rebuild.rebuild(embedded(), ENTRY, ENGINE, units=units).report
     assert text(report) == plain and report.jobs == 1
 
 
 def test_a_plan_that_cannot_be_read_is_none(tmp_path: Path) -> None:
-    for content in (b"", b"{}", b'{"schema": "bootstrap-plan/2", "environments": [], "units": []}'):
+    for content in (b"", b"{}", b'{"schema": "bootstrap-plan/1", "units": []}'):
         (tmp_path / "x.plan").write_bytes(content)
         assert find_plan("x.plan", tmp_path) is None
     (tmp_path / "x.plan").unlink()
@@ -277,15 +337,34 @@ def test_a_plan_that_cannot_be_read_is_none(tmp_path: Path) -> None:
 def test_a_learned_plan_that_is_of_no_use_is_learned_anew(
     plan: RunPlan, plain: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rebuild, "cache_root", lambda: tmp_path)
-    monkeypatch.setattr(rebuild, "Ahead", functools.partial(Settled, employ=Here))
-    name = "embedded-x86.hex0-seed.plan"
-    old = replace(plan, units=tuple(replace(u, umask=0) for u in plan.units))
-    ahead.save_plan(old, tmp_path / "plans", name)
+    place = tmp_path / "plans" / "embedded-x86.hex0-seed.plan"
+    old = replace(
+        plan, units=tuple(replace(u, start=replace(u.start, umask=0)) for u in plan.units)
+    )
+    ahead.save_plan(old, place)
     for jobs, there in ((2, False), (1, True), (2, True)):
-        report = rebuild.rebuild(embedded(), ENTRY, ENGINE, jobs=2).report
+        with ahead_of(None, monkeypatch, place=tmp_path) as run:
+            report = rebuild.rebuild(embedded(), ENTRY, ENGINE, units=run).report
         assert (text(report), report.jobs) == (plain, jobs)
-        assert (find_plan(name, tmp_path / "plans") is not None) == there
+        assert place.exists() == there
+
+
+def test_what_is_short_or_has_no_plan_is_run_in_order_unless_it_is_asked_for(
+    plan: RunPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No worker is started for it, and nothing is left in the cache."""
+    monkeypatch.setattr(ahead, "cache_root", lambda: tmp_path)
+    monkeypatch.setattr(ahead, "new_worker", None)
+    long = replace(plan, units=(replace(plan.units[0], milliseconds=1 << 20), *plan.units[1:]))
+    for found, jobs in ((None, 2), (plan, 2), (long, 1)):
+        monkeypatch.setattr(ahead, "find_plan", lambda *_, found=found: found)
+        view, _, _ = rebuild.visible(embedded(), ENTRY)
+        with run_ahead([("x.plan", view, RunLimits())], jobs) as (units,):
+            assert units is None
+        counted = RunLimits(instructions=1 << 40)
+        with run_ahead([("x.plan", view, counted)], 2, learn=True) as (units,):
+            assert units is None
+    assert [*tmp_path.iterdir()] == []
 
 
 def waiting() -> None:
@@ -296,7 +375,7 @@ def waiting() -> None:
     started = threading.Event()
 
     class Starts(_Hangs):
-        def do(self, task: pool.WorkTask) -> pool.WorkResult:
+        def do(self, task: pool.WorkTask, *_: Any, **_more: Any) -> pool.WorkResult:
             started.set()
             return super().do(task)
 
@@ -305,12 +384,10 @@ def waiting() -> None:
             print("waiting", flush=True)
             super()._wait_for(*how)
 
-        def results(self, start: UnitStart, machine: DrivenMachine) -> Any:
-            with self._changed:
-                self._begin(machine)
-                self._changed.notify_all()
+        def __call__(self, start: UnitStart, machine: DrivenMachine) -> Any:
+            self.begin(machine)
             started.wait()
-            return super().results(start, machine)
+            return super().__call__(start, machine)
 
     with polite():
         rebuilt(plan_from(units.log), Late, employ=Starts)
@@ -333,14 +410,14 @@ def test_a_signal_ends_the_wait(number: signal.Signals) -> None:
 class _LiesWell(Here):
     """It says of the last program that is made that it is another."""
 
-    def do(self, task: pool.WorkTask) -> pool.WorkResult:
+    def do(self, task: pool.WorkTask, *_: Any, **_more: Any) -> pool.WorkResult:
         good = super().do(task)
         value, lie = json.loads(json.dumps(good.value)), b"another program"
         if value["result"]["start"]["argv"][-1] != b"hello".hex():
             return good
         blob = pool.Blob(len(lie), hashlib.sha256(lie).hexdigest(), lie)
         for step in value["result"]["steps"]:
-            if step["what"] == "data":
+            if step["name"] == "data":
                 step["blob"] = blob.sha256
         return pool.WorkResult(value, (*good.blobs, blob))
 
@@ -359,14 +436,14 @@ def test_the_recheck_finds_a_worker_that_lies(plan: RunPlan) -> None:
 def test_fail_fast_stops_at_the_first_mismatch(
     jobs: int, plan: RunPlan, plain: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rebuild, "find_plan", lambda *_: plan)
-    monkeypatch.setattr(rebuild, "Ahead", functools.partial(Settled, employ=Here))
-    good = rebuild.rebuild(embedded(), ENTRY, ENGINE, jobs=jobs, fail_fast=True)
-    assert text(good.report) == plain
+    def run(given: Resolved) -> Report:
+        with ahead_of(plan if jobs > 1 else RunPlan("", ()), monkeypatch) as units:
+            return rebuild.rebuild(given, ENTRY, ENGINE, units=units, fail_fast=True).report
+
+    assert text(run(embedded())) == plain
     resolved = embedded()
     step = replace(resolved.step, catalogue={**resolved.step.catalogue, "hex2": "0" * 64})
-    wrong = replace(resolved, step=replace(step, sha256=""))
-    report = rebuild.rebuild(wrong, ENTRY, ENGINE, jobs=jobs, fail_fast=True).report
+    report = run(replace(resolved, step=replace(step, sha256="")))
     assert (report.result, report.exit_code, report.totals.processes) == ("mismatch", 1, 5)
     assert report.failure is not None
     assert "stopped at the first mismatch, hex2 (--fail-fast)" in report.failure.message
@@ -382,3 +459,36 @@ def test_each_plan_that_is_shipped_is_of_a_step_file() -> None:
         assert entry in parse((ROOT / "steps" / f"{steps}.toml").read_bytes(), place.name).entries
         found = from_json(RunPlan, place.read_bytes(), place.name)
         assert len(ahead._units(found)) == len(found.units) > 70
+
+
+def test_several_architectures_share_the_workers(
+    plan: RunPlan, plain: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    employed: list[pool.WorkerProcess] = []
+
+    class Counted(Here):
+        def __init__(self) -> None:
+            super().__init__()
+            employed.append(self)
+
+    monkeypatch.setattr(ahead, "find_plan", lambda *_: plan)
+    monkeypatch.setattr(ahead, "_SHORT", -1)
+    monkeypatch.setattr(ahead, "Workers", functools.partial(Workers, employ=Counted))
+    monkeypatch.setattr(ahead, "Ahead", Settled)
+    tasks = [VerifyTask(embedded(), ENTRY, RunLimits())] * 2
+    with LiveLine(quiet=True) as line:
+        reports, _ = rebuild_each(tasks, 2, ShownProgress(line, ["x86"]))
+    assert [(text(one), one.jobs) for one in reports.reports] == [(plain, 2)] * 2
+    assert len(employed) == 2
+
+
+def test_what_can_be_begun_of_a_later_run_is_begun_where_the_first_has_nothing(
+    plan: RunPlan,
+) -> None:
+    workers, one = Workers(0), Here()
+    view = rebuild.visible(embedded(), ENTRY)[0]
+    runs = [Ahead(plan, view, RunLimits(), workers) for _ in range(2)]
+    for run in reversed(runs):
+        run._begun = True  # what its first unit reads is there
+        found = workers._next(one)
+        assert found is not None and found[0] is run and found[1].number == 0

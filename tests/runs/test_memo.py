@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -19,10 +22,12 @@ from bootstrap.instruments import default_engine
 from bootstrap.linux.limits import RunLimits
 from bootstrap.report import Report, to_json_text
 from bootstrap.runs import memo as memos
+from bootstrap.runs.ahead import run_ahead
 from bootstrap.runs.memo import Memo
-from bootstrap.runs.rebuild import rebuild
-from bootstrap.sources import check_materials
+from bootstrap.runs.rebuild import rebuild, visible
+from bootstrap.sources import Resolved, check_materials
 from tests.runs.tiny import ENTRY, embedded
+from tests.runs.works import ROOT
 
 ENGINE = default_engine()
 UNITS = 9
@@ -30,8 +35,15 @@ UNITS = 9
 
 def run(place: Path, resolved: Any = None, limits: RunLimits | None = None, **how: Any) -> Report:
     with closing(Memo(place, **how)) as memo:
-        given = resolved or embedded()
-        return rebuild(given, ENTRY, ENGINE, limits or RunLimits(), memo=memo).report
+        return remembered(memo, resolved, limits)
+
+
+def remembered(
+    memo: Memo, resolved: Resolved | None = None, limits: RunLimits | None = None
+) -> Report:
+    given, limits = resolved or embedded(), limits or RunLimits()
+    with run_ahead([("none.plan", visible(given, ENTRY)[0], limits)], 1, memo) as (units,):
+        return rebuild(given, ENTRY, ENGINE, limits, units=units).report
 
 
 def used(report: Report) -> tuple[int, int, int]:
@@ -163,7 +175,7 @@ def lie(place: Path) -> None:
             if result.start.argv[-1] == b"hex2":
                 wrong = {hashlib.sha256(b"lie").hexdigest(): b"lie"}
                 steps = tuple(
-                    replace(s, blob=next(iter(wrong))) if s.what == "data" else s
+                    replace(s, blob=next(iter(wrong))) if s.name == "data" else s
                     for s in result.steps
                 )
                 memo.add(replace(result, steps=steps), {**blobs, **wrong}, RunLimits())
@@ -252,7 +264,7 @@ def test_all_is_run_again_that_another_run_has_put_into_it_meanwhile(
         with closing(sqlite3.connect(place, isolation_level=None)) as db:
             db.execute("attach ? as new", (str(tmp_path / "new"),))
             db.execute("insert into new.units select * from main.units")
-        report = rebuild(embedded(), ENTRY, ENGINE, memo=memo).report
+        report = remembered(memo)
     assert report.memo is not None and report.memo.checked == UNITS
     assert report.result == "verified"
 
@@ -280,6 +292,25 @@ def test_its_size_has_an_end(tmp_path: Path) -> None:
 def test_a_full_disk_ends_no_run(tmp_path: Path) -> None:
     with closing(Memo(tmp_path / "memo")) as memo:
         memo._db.execute("pragma max_page_count = 3")
-        report = rebuild(embedded(), ENTRY, ENGINE, memo=memo).report
+        report = remembered(memo)
     assert report.result == "verified" and report.memo is not None
     assert report.memo.lost == 1
+
+
+def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:
+    """Each has limits of its own, so that neither finds what the other has made."""
+    place = tmp_path / "memo"
+
+    def start(limit: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "bootstrap", "verify", "--release", "embedded", "--quiet",
+                   "--json", "-", "--memo", str(place), "--limit", limit]  # fmt: skip
+        return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT)
+
+    for believed in (0, UNITS):
+        both = [start(limit) for limit in ("memory=512M", "memory=768M")]
+        for process in both:
+            memo = json.loads(process.communicate()[0])["memo"]
+            assert (memo["believed"], memo["ran"]) == (believed, UNITS - believed)
+            assert memo["lost"] == memo["dropped"] == 0
+            assert process.returncode == (4 if believed else 0)
+    assert rows(place, "select count(*) from units") == [(2 * UNITS,)]

@@ -166,9 +166,10 @@ def test_a_graph_that_knows_too_little_is_seen(
     verify: Callable[..., tuple[Done, Any]], plan: Path
 ) -> None:
     graph = json.loads(plan.read_text())
-    (unit,) = (unit for unit in graph["units"] if "/hello.M1" in unit["reads"])
-    unit["reads"].remove("/hello.M1")
-    graph["units"][0]["reads"].append("/hello.M1")
+    path = b"/hello.M1".hex()
+    (unit,) = (unit for unit in graph["units"] if path in unit["reads"])
+    unit["reads"].remove(path)
+    graph["units"][0]["reads"].append(path)
     graph["units"][0]["writes"].clear()
     plan.write_text(json.dumps(graph))
     done, report = verify("--changed-since", "before")
