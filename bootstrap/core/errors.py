@@ -32,7 +32,7 @@ exit status:
     1  something differs from its known-good value, or is missing
     2  usage or bad input; or what was asked for cannot be had
     3  the guest failed: a fault, an unknown system call, a limit
-    4  nothing differed, but less than asked was shown: the embedded path in place of a release,
+    4  nothing differed, but less than asked was shown: the embedded sources in place of a release,
        an answers file alone, a step file that is not shipped, a memo
   130  interrupted (SIGINT)
   141  the reader of the output went away

@@ -255,6 +255,7 @@ def _claim(
     also = f" and {others} intermediate artifacts" if others else ""
     which = f"whose {len(release.materials_for(entry))} source files are those of the release"
     if release.title == EMBEDDED:
-        what, which = f"our own path for {release.arch}", "of ours; upstream's was not verified"
+        what = f"the embedded sources for {release.arch}"
+        which = "that this program carries; upstream's were not verified"
     how = f"match their known-good values, built through the entry {entry.name} in a tree {which}"
     return f"All {good} answers of {what}{also} {how}{''.join(f', {why}' for why in reasons)}."

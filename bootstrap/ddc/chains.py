@@ -133,7 +133,7 @@ def _knight(resolved: Resolved, _entry: str, tick: Saying) -> Sight:
 
 def _ours(resolved: Resolved, _entry: str, tick: Saying) -> Sight:
     if resolved.step.name == EMBEDDED:
-        raise BadInput("our own path is no second one to itself")
+        raise BadInput("the embedded sources are no second way beside themselves")
     engine, limits = default_engine(), RunLimits()
     path = next(one for one in paths(our_tools(engine, limits), engine, limits)
                 if one.name == "ours")  # fmt: skip

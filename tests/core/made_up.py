@@ -25,7 +25,7 @@ def sha256(data: bytes) -> str:
 
 
 def embedded_files() -> dict[str, bytes]:
-    """The files of our own path."""
+    """The embedded sources."""
     return {path.name: path.read_bytes() for path in EMBEDDED.iterdir()}
 
 

@@ -48,7 +48,7 @@ def test_what_we_carry_is_verified() -> None:
     done = core(EMBEDDED, "--arch", "x86")
     assert (done.returncode, done.stderr) == (0, "")
     first, digest, steps, by = done.stdout.splitlines()
-    assert first.startswith("VERIFIED: All 10 answers of our own path for x86 match")
+    assert first.startswith("VERIFIED: All 10 answers of the embedded sources for x86 match")
     assert digest.startswith("tree digest  ") and len(digest.split()[-1]) == 64
     text = EMBEDDED_STEPS.read_bytes()
     assert steps == f"judged by    embedded-x86.toml (sha256 {sha256(text)})"

@@ -159,10 +159,10 @@ def test_a_shipped_step_file_is_known_by_its_bytes() -> None:
     assert changed.result == "as-pinned"
 
 
-def test_the_claim_of_our_own_path_says_that_upstreams_was_not_verified() -> None:
+def test_the_claim_of_the_embedded_sources_says_that_upstreams_was_not_verified() -> None:
     claim = decide(*embedded()).findings.claim
-    assert claim.startswith("All 10 answers of our own path for x86 match")
-    assert "upstream's was not verified" in claim
+    assert claim.startswith("All 10 answers of the embedded sources for x86 match")
+    assert "upstream's were not verified" in claim
 
 
 def test_an_answers_file_alone_is_less() -> None:

@@ -145,7 +145,7 @@ def test_an_installation_decides_with_unicorn_and_no_other_dependency(
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("VERIFIED: All 10 answers of our own path")
+    assert done.stdout.startswith("VERIFIED: All 10 answers of the embedded sources")
     bare = subprocess.run(
         [sys.executable, "-I", "-S", "-c", "import capstone"], capture_output=True, check=False
     )
