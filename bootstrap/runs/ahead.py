@@ -442,7 +442,6 @@ class Ahead:
         self._wait_for(unit, machine)
         found, unit.result = unit.result, None
         if found is not None:
-            self._from = "worker"
             yield found
             self.counts.refused += 1
             with self._changed:

@@ -91,7 +91,7 @@ def test_what_is_named_is_looked_at_whatever_is_cached(
         ("/nowhere", "/nowhere: cannot be read"),
         (str(other), "1 of 3 files that its bootstraps read are not as in the release"),
         (str(tmp_path / "empty"), "there is no file in it"),
-        (str(tmp_path / "bad.tar"), "no archive that is taken: tar, plain or compressed"),
+        (str(tmp_path / "bad.tar"), "is not an archive of a known kind: tar"),
         ("https://release.invalid/x", "cannot be reached"),
     ):
         with pytest.raises(BadInput, match=says):

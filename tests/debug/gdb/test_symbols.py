@@ -200,7 +200,7 @@ def test_a_folder_with_something_in_it_is_refused(
     assert (done.status, "is not empty" in done.one_line()) == (2, True)
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
     assert main(["gdb", str(hex0_trace), "--launch", "--symbols", str(tmp_path / "new")]) == 2
-    assert "a folder of its own" in capsys.readouterr().err
+    assert "makes its own folder" in capsys.readouterr().err
 
 
 # -- gdb ------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ def steps() -> list[tuple[str, str, str]]:
     found = []
     in_table = False
     for line in PAGE.read_text(encoding="utf-8").splitlines():
-        in_table = line.startswith("| key | there |") or (in_table and line.startswith("|"))
+        in_table = line.startswith("| key | place |") or (in_table and line.startswith("|"))
         match = _ROW.match(line) if in_table else None
         if match is not None:
             found.append((match["keys"] or "", match["there"] or "", match["output"]))
