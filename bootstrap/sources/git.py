@@ -132,8 +132,12 @@ def _line(file: Path) -> str:
 
 
 def blob_sha1(data: bytes) -> str:
-    """How git names a file's content."""
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    """Git's name of a file's content."""
+    return _object_sha1(b"blob", data)
+
+
+def _object_sha1(kind: bytes, data: bytes) -> str:
+    return hashlib.sha1(b"%s %d\0" % (kind, len(data)) + data, usedforsecurity=False).hexdigest()
 
 
 def commit_files(checkout: Path, commit: str) -> tuple[IndexEntry, ...]:
@@ -241,11 +245,9 @@ def _stored(checkout: Path, read: Callable[[DiskObjectStore], Iterable[_T]]) -> 
             kind, data = super().get_raw(name)
             of = object_class(kind)
             assert of is not None, "dulwich knows the kinds that it reads"
-            digest = hashlib.sha1(usedforsecurity=False)
-            digest.update(b"%s %d\0" % (of.type_name, len(data)))
-            digest.update(data)
-            if name not in (digest.digest(), sha1 := digest.hexdigest().encode()):
-                raise ValueError(f"{as_text(name)} has the SHA-1 {as_text(sha1)}")
+            sha1 = _object_sha1(of.type_name, data)
+            if name not in (sha1.encode(), bytes.fromhex(sha1)):
+                raise ValueError(f"{as_text(name)} has the SHA-1 {sha1}")
             return kind, data
 
     folder = _git_folders(checkout)[-1] / "objects"

@@ -512,10 +512,12 @@ def _missing(trace: Trace, recorder: Recorder, versions: set[int]) -> Divergence
     for version, (sha256, _) in trace.hashes().items():
         if version not in versions:
             return Divergence(f"file version {version}", f"sha256 {sha256}", "no file has it")
-    for table in (table for table in _KINDS if table not in ("folders", "tree")):
+    for table, kind in _KINDS.items():
+        if table in ("folders", "tree"):
+            continue
         with trace.reading():
             (count,) = trace.database.execute(f"SELECT count(*) FROM {table}").fetchone()
         if count != recorder.count(table):
-            place = f"{_KINDS[table]} {recorder.count(table) + 1}"
+            place = f"{kind} {recorder.count(table) + 1}"
             return Divergence(place, "there is one", "no more of them")
     return None
