@@ -33,7 +33,7 @@ from bootstrap.cli.output import (
     write_text,
 )
 from bootstrap.cli.quorum import read_attestations
-from bootstrap.cli.verify import default_entry
+from bootstrap.cli.verify import default_entry, jobs_of
 from bootstrap.confirm.forms import to_page, to_text
 from bootstrap.confirm.table import (
     Confirmation,
@@ -259,7 +259,7 @@ def _make(
                                                     one.entry, one.tree, one.inputs, str(scratch)))
             for one in frames
         ]  # fmt: skip
-        pool.run_each(_start, tasks, args.jobs or os.cpu_count() or 1, watcher)
+        pool.run_each(_start, tasks, jobs_of(args), watcher)
 
 
 def _start() -> host.Process:
