@@ -14,6 +14,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from bootstrap.core.abi import O_ACCMODE, O_APPEND, O_RDONLY
+from bootstrap.core.errors import BadInput
 from bootstrap.core.release import read_file
 from bootstrap.diff.comparison import MOST, Both, Comparison, recognise
 from bootstrap.documents import from_json
@@ -169,11 +170,15 @@ def _sum(
 
 
 def read(name: str) -> Effects:
-    """Of a trace or of a document. Raises BadInput."""
+    """Of a trace or of a document. Raises BadInput: that; nothing ran in it."""
     if recognise(name) == "trace":
         with Trace(name) as trace:
-            return of_trace(trace)
-    return from_json(Effects, read_file(Path(name), MAX_EFFECTS), name, limit=MAX_EFFECTS)
+            effects = of_trace(trace)
+    else:
+        effects = from_json(Effects, read_file(Path(name), MAX_EFFECTS), name, limit=MAX_EFFECTS)
+    if not effects.programs:
+        raise BadInput(f"{name}: no program ran in it, so it is equal to nothing")
+    return effects
 
 
 def differences(a: ProgramEffects, b: ProgramEffects, started: bool = False) -> Iterator[str]:

@@ -19,20 +19,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bootstrap.core.errors import BadInput
-from bootstrap.core.release import as_bytes, as_text, read_file
+from bootstrap.core.release import MAX_FILES, as_bytes, as_text, read_file
 
 if TYPE_CHECKING:
     from dulwich.object_store import DiskObjectStore
     from dulwich.objects import ObjectID, RawObjectID
     from dulwich.pack import Pack
 
-FILE, PROGRAM, LINK, GITLINK = 0o100644, 0o100755, 0o120000, 0o160000
+_FOLDER, FILE, PROGRAM, LINK, GITLINK = 0o040000, 0o100644, 0o100755, 0o120000, 0o160000
 """Modes that an entry of an index may have; a gitlink is a submodule's commit."""
 
 _MAX_INDEX = 64 << 20
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _MAX = 64 << 20
 """Bytes of one object, and of all differences that it is kept as; no more is inflated."""
+_MAX_ENTRIES = 2 * MAX_FILES
+"""Files and folders of a commit: each folder may have the same folder twice, so that a few objects
+ask for any number."""
+MAX_SUBMODULES = 1000
 _MAX_STORES = 100
 """Object stores that borrow from one another: git goes 5 deep (objects/info/alternates)."""
 _REFS = ("tags", "heads", "remotes", "remotes/origin")
@@ -148,9 +152,13 @@ def commit_files(checkout: Path, commit: str) -> tuple[IndexEntry, ...]:
         found = store[ObjectID(commit.encode())]
         if found.type_name != b"commit":
             raise ValueError(f"{commit} is no commit")
-        for entry in store.iter_tree_contents(found.tree):  # type: ignore[attr-defined]
-            mode = _NORMAL.get(entry.mode, entry.mode)
-            yield as_text(entry.path), mode, entry.sha.decode()
+        tree = found.tree  # type: ignore[attr-defined]
+        for number, entry in enumerate(store.iter_tree_contents(tree, include_trees=True)):
+            if number > _MAX_ENTRIES:
+                raise ValueError(f"{commit} has more than {_MAX_ENTRIES} files and folders")
+            if entry.mode != _FOLDER:
+                mode = _NORMAL.get(entry.mode, entry.mode)
+                yield as_text(entry.path), mode, entry.sha.decode()
 
     return tuple(IndexEntry(*row) for row in sorted(_stored(checkout, rows)))
 
@@ -191,13 +199,12 @@ def find_commit(checkout: Path, rev: str) -> str:
 def whole_commit(checkout: Path, commit: str, limit: int) -> Iterator[tuple[IndexEntry, bytes]]:
     """All files and links of a commit and of its submodules', each with its content.
 
-    Raises BadInput: a submodule whose objects are not there; more than ``limit`` bytes in all.
+    Raises BadInput: a submodule whose objects are not there; more than ``limit`` bytes in all; more
+    submodules than `MAX_SUBMODULES`.
     """
     from dulwich.objects import ObjectID
 
     left = limit
-    entries = commit_files(checkout, commit)
-    files = [entry for entry in entries if entry.mode != GITLINK]
 
     def contents(store: DiskObjectStore) -> Iterator[bytes]:
         nonlocal left
@@ -208,20 +215,31 @@ def whole_commit(checkout: Path, commit: str, limit: int) -> Iterator[tuple[Inde
                 raise ValueError(f"{entry.path!r} is not what it should be, or is too large")
             yield data
 
-    yield from zip(files, _stored(checkout, contents), strict=True)
-    for entry in entries:
-        if entry.mode != GITLINK:
-            continue
-        inside = checkout / entry.path
-        if not (inside / ".git").exists():
-            inside = _git_folders(checkout)[-1] / "modules" / entry.path
-        if not inside.exists():
-            raise BadInput(
-                f"{checkout}: the submodule {entry.path} is not there: git submodule update --init"
-            )
-        for below, data in whole_commit(inside, entry.sha1, left):
-            left -= len(data)
-            yield replace(below, path=f"{entry.path}/{below.path}"), data
+    waiting = [(checkout, commit, "")]
+    for folder, sha1, prefix in waiting:
+        entries = commit_files(folder, sha1)
+        files = [entry for entry in entries if entry.mode != GITLINK]
+        for entry, data in zip(files, _stored(folder, contents), strict=True):
+            yield replace(entry, path=prefix + entry.path), data
+        for entry in entries:
+            if entry.mode == GITLINK:
+                inside = _submodule(folder, entry.path)
+                waiting.append((inside, entry.sha1, f"{prefix}{entry.path}/"))
+        # Each may have the next one twice, like folders.
+        if len(waiting) > MAX_SUBMODULES:
+            raise BadInput(f"{checkout}: {commit} has more than {MAX_SUBMODULES} submodules")
+
+
+def _submodule(checkout: Path, path: str) -> Path:
+    """Where a submodule's objects are: its checkout, or what its parent keeps of it."""
+    inside = checkout / path
+    if not (inside / ".git").exists():
+        inside = _git_folders(checkout)[-1] / "modules" / path
+    if not inside.exists():
+        raise BadInput(
+            f"{checkout}: the submodule {path} is not there: git submodule update --init"
+        )
+    return inside
 
 
 def _stored(checkout: Path, read: Callable[[DiskObjectStore], Iterable[_T]]) -> list[_T]:

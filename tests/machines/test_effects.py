@@ -197,12 +197,15 @@ def test_one_program_more_and_bad_documents(tmp_path: Path) -> None:
         with compare(str(one), str(two)) as found:
             assert found.equal is equal
     one.write_text(json.dumps(encode(Effects(SCHEMA, {}, "somebody's", (ONE,)))))
-    two.write_text(one.read_text().replace('"pid": 2', '"pid": true'))
-    with (
-        pytest.raises(BadInput, match=r"two.json: programs\[0\].pid must be a whole number"),
-        compare(str(one), str(two)),
+    true = one.read_text().replace('"pid": 2', '"pid": true')
+    none = json.dumps(encode(Effects(SCHEMA, {}, "somebody's", ())))
+    for text, why in (
+        (true, r"programs\[0\].pid must be a whole number"),
+        (none, "no program ran"),
     ):
-        pass
+        two.write_text(text)
+        with pytest.raises(BadInput, match=f"two.json: {why}"), compare(str(two), str(two)):
+            pass
 
 
 def test_only_builder_hex0_has_calls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

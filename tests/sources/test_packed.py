@@ -6,6 +6,7 @@ import functools
 import http.server
 import io
 import shutil
+import struct
 import subprocess
 import threading
 import zipfile
@@ -17,7 +18,7 @@ import pytest
 from bootstrap.core.errors import BadInput
 from bootstrap.sources import open_source
 from bootstrap.sources.packed import unpacked
-from bootstrap.sources.tree import read_archive
+from bootstrap.sources.tree import read_archive, read_folder
 from tests.sources import sample
 from tests.sources.test_checkouts import git
 
@@ -89,6 +90,50 @@ def test_what_is_no_tree_is_refused(data: bytes, why: str) -> None:
         pytest.importorskip("backports.zstd")
     with pytest.raises(BadInput, match=why):
         read_archive(data, "x")
+
+
+def two_members() -> tuple[bytes, int]:
+    """A zip file of two members, and where the second begins."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("top/first", b"one")
+        archive.writestr("top/second", b"two")
+    return stream.getvalue(), archive.infolist()[1].header_offset
+
+
+def test_zip_files_that_two_programs_would_read_as_two_trees() -> None:
+    good, second = two_members()
+    assert set(read_archive(good, "x").files) == {"first", "second"}
+    stream = io.BytesIO(good)
+    with zipfile.ZipFile(stream, "a") as archive:
+        archive.filelist.pop()
+        archive.comment = b"so that it is written again"
+    extra = zipped(lambda info: setattr(info, "extra", struct.pack("<HHBL", 0x7075, 5, 1, 0)))
+    for data, why in (
+        (stream.getvalue(), "something between its last member and its directory"),
+        (good[:second] + b"PK\3\4" + good[second:], "does not follow the member before"),
+        (b"PK\3\4" + good, "does not follow the member before|damaged"),
+        (good[:second].replace(b"\3\0\0\0\3\0", b"\2\0\0\0\3\0") + good[second:], "another header"),
+        (good[:second].replace(b"first", b"FIRST") + good[second:], "differ"),
+        (extra, "a second name"),
+    ):
+        with pytest.raises(BadInput, match=why):
+            read_archive(data, "x")
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_zip_files_of_git(folder: Path, piped: bool) -> None:
+    """With and without the sizes before the content."""
+    (folder / "large").write_bytes(bytes(2 << 20))
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "first")
+    setting = f"core.bigFileThreshold={1 << 20 if piped else 1 << 30}"
+    git(folder, "-c", setting, "archive", "--format=zip", "-o", "../x.zip", "HEAD")
+    data = (folder.parent / "x.zip").read_bytes()
+    flags = {info.flag_bits & 8 for info in zipfile.ZipFile(io.BytesIO(data)).infolist()}
+    assert flags == ({0, 8} if piped else {0})
+    assert read_archive(data, "x").files == read_folder(folder).files
 
 
 def test_an_address_is_fetched(folder: Path) -> None:
@@ -169,4 +214,33 @@ def test_a_commit_with_names_that_git_would_not_check_out(name: str, tmp_path: P
     tree = git(tmp_path, "hash-object", "--literally", "-wt", "tree", "tree").strip()
     commit = git(tmp_path, "commit-tree", "-m", "bad", tree).strip()
     with pytest.raises(BadInput, match=r"no usable name|would leave the tree|is not there"):
+        open_source(f"{tmp_path}@{commit}")
+
+
+def test_a_few_objects_that_ask_for_any_number_of_folders(tmp_path: Path) -> None:
+    """Each of 40 folders has the one below it twice."""
+    git(tmp_path, "init", "-q")
+    (tmp_path / "tree").write_bytes(b"")
+    for _ in range(40):
+        tree = git(tmp_path, "hash-object", "-wt", "tree", "tree").strip()
+        (tmp_path / "tree").write_bytes(
+            b"".join(b"40000 %s\0" % name + bytes.fromhex(tree) for name in (b"a", b"b"))
+        )
+    commit = git(tmp_path, "commit-tree", "-m", "many", tree).strip()
+    with pytest.raises(BadInput, match="has more than 40000 files and folders"):
+        open_source(f"{tmp_path}@{commit}")
+
+
+def test_a_few_commits_that_ask_for_any_number_of_submodules(tmp_path: Path) -> None:
+    """Each of 40 commits pins the one before it at two paths, where this repository is again."""
+    git(tmp_path, "init", "-q")
+    for name in ("a", "b"):
+        (tmp_path / name).symlink_to(".")
+    commit = git(tmp_path, "commit-tree", "-m", "0", git(tmp_path, "write-tree").strip()).strip()
+    for number in range(40):
+        rows = (b"160000 %s\0" % name + bytes.fromhex(commit) for name in (b"a", b"b"))
+        (tmp_path / "tree").write_bytes(b"".join(rows))
+        tree = git(tmp_path, "hash-object", "-wt", "tree", "tree").strip()
+        commit = git(tmp_path, "commit-tree", "-m", str(number), tree).strip()
+    with pytest.raises(BadInput, match="has more than 1000 submodules"):
         open_source(f"{tmp_path}@{commit}")
