@@ -46,7 +46,7 @@ from bootstrap.core.errors import BadInput, printable
 from bootstrap.core.release import read_file
 from bootstrap.ddc import chains
 from bootstrap.documents import MAX_DOCUMENT, typed
-from bootstrap.handoff import natively
+from bootstrap.handoff import by_valgrind, natively
 from bootstrap.report.html import to_html, to_markdown
 from bootstrap.report.model import NameAndVersion
 from bootstrap.report.opinion import JudgedBy, Made, ReleaseOpinion, SeenFile
@@ -56,7 +56,7 @@ from bootstrap.runs.opinions import OpinionStore, Sight
 from bootstrap.signals import scratch_folder
 from bootstrap.sources import Cache, Resolved, resolve
 
-MAKERS = {**opinions.MAKERS, **natively.MAKERS, **chains.MAKERS}
+MAKERS = {**opinions.MAKERS, **natively.MAKERS, **by_valgrind.MAKERS, **chains.MAKERS}
 _TICK = 0.5
 """Seconds between two notes of a worker."""
 

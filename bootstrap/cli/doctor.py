@@ -186,9 +186,10 @@ _PROGRAMS = """
 gdb        | gdb-multiarch gdb    | gdb --launch              | gdb-multiarch gdb gdb gdb gdb
 podman     | podman               | handoff run               | podman podman podman podman -
 docker     | docker               | handoff run               | docker.io moby-engine docker docker -
-bubblewrap | bwrap                | handoff run               | bubblewrap bubblewrap bubblewrap bubblewrap -
+bubblewrap | bwrap                | handoff run, confirm      | bubblewrap bubblewrap bubblewrap bubblewrap -
 unshare    | unshare              | handoff run, as root      | util-linux util-linux util-linux util-linux -
 qemu       | qemu-i386-static qemu-i386 | confirm, make bench | qemu-user-static qemu-user-static qemu-user-static qemu-i386 -
+valgrind   | valgrind             | confirm                   | valgrind valgrind valgrind valgrind -
 ssh-keygen | ssh-keygen           | attest, quorum            | openssh-client openssh-clients openssh openssh-keygen openssh
 gpg        | gpg                  | attest, quorum            | gnupg gnupg2 gnupg gnupg gnupg
 skopeo     | skopeo               | copying an oci export     | skopeo skopeo skopeo skopeo skopeo

@@ -12,8 +12,8 @@ from bootstrap.ddc.build_paths import (
     our_tools,
     paths,
 )
-from bootstrap.ddc.build_plan import BuildStep, plan
 from bootstrap.ddc.comparing import BuildComparison, PathRow, claim, compare, to_json_text, to_text
+from bootstrap.runs.build_plan import BuildStep, plan
 
 __all__ = [
     "KNIGHT_RELEASE",

@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bootstrap.core.errors import GuestFailed
-from bootstrap.ddc.build_plan import ENTRY, BuildStep
 from bootstrap.instruments import Engine
 from bootstrap.known import EMBEDDED, find
 from bootstrap.languages.fault import LanguageError
+from bootstrap.languages.hex2 import BASE_ADDRESS
 from bootstrap.languages.source import SourceText
 from bootstrap.linux.hostfolder import LowerFile, LowerFolder, LowerLink
 from bootstrap.linux.limits import RunLimits
 from bootstrap.machines.knight import Knight, KnightLimits
+from bootstrap.runs.build_plan import ENTRY, BuildStep, plan
 from bootstrap.runs.modelled import MODELS
 from bootstrap.runs.program import NoOutput, run_alone
 from bootstrap.runs.rebuild import rebuild
@@ -22,6 +23,10 @@ from bootstrap.sources import Resolved, SourceTree, check_materials, embedded_so
 
 OURS = {"hex0": "hex0", "hex1": "hex1", "hex2": "hex2", "catm": "catm", "M0": "M0"}
 """Language -> the product of the embedded path that assembles it."""
+
+_OUTPUT = 0x09548000
+"""Where our hex2 keeps its output: what it adds to a place there, to have an address, stands twice
+in its source."""
 
 _LONG = re.compile(rb"""("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')|\blong\b""")
 """A string or character, which stays as it is; or the type that cc_x86 on the knight has not."""
@@ -183,8 +188,9 @@ def emulate(
     return output
 
 
-def our_tools(engine: Engine, limits: RunLimits) -> dict[str, bytes]:
-    """The products of the embedded path by name, all verified.
+def our_tools(engine: Engine, limits: RunLimits, base: int = BASE_ADDRESS) -> dict[str, bytes]:
+    """The products of the embedded path by name, all verified; with another ``base`` than that of
+    x86 a hex2 for programs that are loaded there, which our hex1 makes.
 
     Raises GuestFailed when they are not what they should be: a comparison with them would then say
     nothing.
@@ -198,4 +204,23 @@ def our_tools(engine: Engine, limits: RunLimits) -> dict[str, bytes]:
             "our own tools were not verified, so nothing can be compared with them: "
             f"{rebuilt.report.claim}"
         )
-    return {path: content for path, (content, _mode) in rebuilt.products.items()}
+    tools = {path: content for path, (content, _mode) in rebuilt.products.items()}
+    if base != BASE_ADDRESS:
+        how = next(one for one in plan(tree, step) if one.output == "hex2")
+        source = hex2_at(base, tree.files["hex2.hex1"].data)
+        try:
+            tools["hex2"] = emulate(tools["hex1"], how, {"hex2.hex1": source}, engine, limits)
+        except StepFailed as error:
+            raise GuestFailed(f"our hex2 for programs at {base:#x}: {error}") from error
+    return tools
+
+
+def hex2_at(base: int, source: bytes) -> bytes:
+    """The source of our hex2, for programs that are loaded at another address than those of x86."""
+    old, new = (
+        (first - _OUTPUT).to_bytes(4, "little", signed=True).hex(" ").upper().encode()
+        for first in (BASE_ADDRESS, base)
+    )
+    if source.count(old) != 2:
+        raise GuestFailed(f"the source of our hex2 has {old.decode()} {source.count(old)} times")
+    return source.replace(old, new)

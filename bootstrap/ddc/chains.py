@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bootstrap.core.errors import BadInput
 from bootstrap.ddc.build_paths import along, our_tools, paths
-from bootstrap.ddc.build_plan import BuildStep, plan
 from bootstrap.instruments import default_engine
 from bootstrap.known import EMBEDDED, find
 from bootstrap.languages import hex2
@@ -23,6 +22,7 @@ from bootstrap.linux.limits import RunLimits
 from bootstrap.machines import stage0
 from bootstrap.machines.knight import Knight, KnightLimits
 from bootstrap.prove import check
+from bootstrap.runs.build_plan import BuildStep, plan
 from bootstrap.runs.modelled import MODELS
 from bootstrap.runs.opinions import Maker, Saying, Sight, code_of, engine_code
 from bootstrap.sources import Cache, Resolved
@@ -35,16 +35,9 @@ _EVERYWHERE = ("hex0", "catm")
 
 
 def _steps(resolved: Resolved) -> list[BuildStep]:
-    """Upstream's commands up to the first compiler; of our own path those of its step file."""
-    step = resolved.step
-    if step.name == EMBEDDED:
-        seed = next(iter(step.seeds.values())).path
-        return [
-            BuildStep((), how.language, seed, how.sources, path, f"{step.file}: models")
-            for path, how in step.models.items()
-        ]
-    found = plan(resolved.tree, step)
-    return found[: next(n for n, one in enumerate(found) if one.language == "C")]
+    """The commands up to the first compiler."""
+    found = plan(resolved.tree, resolved.step)
+    return found[: next((n for n, one in enumerate(found) if one.language == "C"), None)]
 
 
 def _follow(
@@ -135,8 +128,8 @@ def _ours(resolved: Resolved, _entry: str, tick: Saying) -> Sight:
     if resolved.step.name == EMBEDDED:
         raise BadInput("the embedded sources are no second way beside themselves")
     engine, limits = default_engine(), RunLimits()
-    path = next(one for one in paths(our_tools(engine, limits), engine, limits)
-                if one.name == "ours")  # fmt: skip
+    tools = our_tools(engine, limits, _BASES[resolved.step.arch])
+    path = next(one for one in paths(tools, engine, limits) if one.name == "ours")
     steps = plan(resolved.tree, resolved.step)
     found = along(path, steps, resolved.tree, lambda step: tick(f"our tools: {step.output}"))
     made = {name: hashlib.sha256(data).hexdigest() for name, data in found.made.items()}
@@ -147,7 +140,7 @@ def _ours(resolved: Resolved, _entry: str, tick: Saying) -> Sight:
     )
 
 
-_PLAN = ("ddc/chains.py", "ddc/build_plan.py")
+_PLAN = ("ddc/chains.py", "runs/build_plan.py")
 
 
 def _knight_inputs(_resolved: Resolved) -> dict[str, str]:

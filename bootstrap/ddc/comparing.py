@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bootstrap.ddc.build_paths import Along, BuildPath
-from bootstrap.ddc.build_plan import WANTED, BuildStep
 from bootstrap.documents import encode
 from bootstrap.known import StepFile
 from bootstrap.report.model import SourceInfo, Tool
 from bootstrap.report.page import Page, visible
 from bootstrap.report.text import source_lines
+from bootstrap.runs.build_plan import WANTED, BuildStep
 from bootstrap.words import count
 
 Status = Literal["agree", "differ", "text differs", "missing", "not the known-good value"]

@@ -37,6 +37,8 @@ _ELF = {"x86": (1, 3), "AMD64": (2, 62), "AArch64": (2, 183), "riscv64": (2, 243
 """Class and machine of an ELF header (System V gABI)."""
 _HERE = {"x86": ("x86_64", "i686"), "AMD64": ("x86_64",)}
 """Machines that execute it, by uname."""
+NAMES = {"x86": "x86", "AMD64": "amd64"}
+"""Upstream's name of an architecture -> `programs.elf`'s."""
 _REGISTER = (
     "mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc &&"
     ' printf %s "$0" >/proc/sys/fs/binfmt_misc/register && exec "$@"'
@@ -50,7 +52,8 @@ _ASK_WHOSE = {
 """Ends with 0 on QEMU's CPU (target/i386/cpu.c: the leaf 0x40000000 of TCG), else with 1."""
 
 
-def _engine() -> Bubblewrap:
+def bubblewrap() -> Bubblewrap:
+    """The engine. Raises BadInput where it is not installed."""
     program = shutil.which("bwrap")
     if program is None:
         raise BadInput("bwrap: is not installed (apt-get install bubblewrap)")
@@ -93,7 +96,7 @@ def missed_by_qemu(arch: str, root: Path, paths: Iterable[str]) -> str | None:
 
 
 def _by_qemu(arch: str) -> Bubblewrap:
-    engine = _engine()
+    engine = bubblewrap()
     if (qemu := _qemu(arch)).count(":"):
         raise BadInput(f"{qemu}: binfmt_misc takes no path with a colon")
     # Before bwrap, and after what root gives its id away with (`Bubblewrap.command`).
@@ -115,20 +118,20 @@ def _executes(engine: Bubblewrap, arch: str, by_qemu: bool) -> None:
         root = place / "root"
         root.mkdir()
         probe = root / NAME
-        probe.write_bytes(elf({"x86": "x86", "AMD64": "amd64"}[arch], _ASK_WHOSE[arch]))
+        probe.write_bytes(elf(NAMES[arch], _ASK_WHOSE[arch]))
         probe.chmod(0o755)
         said: list[bytes] = []
         box = Container("", root, arch, (f"/{NAME}",))
         ended = run_container(engine, box, said.append)
     if ended.status not in (0, 1):
-        raise BadInput(_not_run(engine, b"".join(said)))
+        raise BadInput(not_run(engine, b"".join(said).decode("utf-8", "replace")))
     if (ended.status == 0) != by_qemu:
         whose = "QEMU's" if ended.status == 0 else "no CPU of QEMU's"
         raise BadInput(f"the CPU in the box is {whose}: this would be another opinion")
 
 
-def _not_run(engine: Bubblewrap, said: bytes) -> str:
-    text = said.decode("utf-8", "replace")
+def not_run(engine: Bubblewrap, text: str) -> str:
+    """Why the box did not run a program, by what was written."""
     if "binfmt_misc" in text:
         return (f"{last_line(text)}: a user namespace has a binfmt_misc of its own from Linux 6.7"
                 f" on; this is {platform.release()}")  # fmt: skip
@@ -177,7 +180,7 @@ def in_box(
 
 
 def _native(resolved: Resolved, entry: str, tick: Saying) -> Sight:
-    engine = _engine()
+    engine = bubblewrap()
     _executes(engine, resolved.step.arch, by_qemu=False)
     return in_box(engine, resolved, entry, f"natively in the box of {engine}", tick, False)
 
@@ -190,9 +193,13 @@ def _qemu_user(resolved: Resolved, entry: str, tick: Saying) -> Sight:
     return in_box(engine, resolved, entry, how, tick, True)
 
 
-def _host(also: Callable[[str], Mapping[str, str]]) -> Callable[[Resolved], Mapping[str, str]]:
+def host_inputs(
+    also: Callable[[str], Mapping[str, str]],
+) -> Callable[[Resolved], Mapping[str, str]]:
+    """What all depend on that run in the box, and what else by architecture."""
+
     def inputs(resolved: Resolved) -> dict[str, str]:
-        engine = _engine()
+        engine = bubblewrap()
         system = {"linux": f"{platform.release()} {platform.version()}",
                   f"bwrap {engine.version}": file_digest(Path(engine.words[0]))}  # fmt: skip
         code = code_of("handoff/natively.py", "handoff/containers", "runs/rebuild.py", "sources")
@@ -216,6 +223,6 @@ def _cpu_inputs(_arch: str) -> dict[str, str]:
 
 
 MAKERS: Mapping[str, Maker] = {
-    "qemu-user": Maker(_qemu_user, _host(_qemu_inputs)),
-    "native": Maker(_native, _host(_cpu_inputs)),
+    "qemu-user": Maker(_qemu_user, host_inputs(_qemu_inputs)),
+    "native": Maker(_native, host_inputs(_cpu_inputs)),
 }

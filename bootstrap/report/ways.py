@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-TCG, SILICON, NONE = "QEMU/TCG", "silicon", "none"
+TCG, VEX, SILICON, NONE = "QEMU/TCG", "valgrind's VEX", "silicon", "none"
 OURS, LINUX = "ours", "Linux"
 ITS_OWN, HERE = "its own", ""
 ALL: tuple[str, ...] = ("x86", "AMD64", "AArch64", "riscv64", "riscv32")
@@ -68,6 +68,8 @@ WAYS = (
     Way("qemu-user", "qemu-user under this host's Linux", TCG, LINUX, "its products"),
     Way("native", "this host's processor and Linux, in the hand-off's box", SILICON, LINUX,
         "its products", arches=("x86", "AMD64")),
+    Way("valgrind", "valgrind's CPU under this host's Linux, command by command", VEX, LINUX,
+        "its products", reach="some", arches=("x86", "AMD64")),
     Way("models", "the language models, as far as they reach", NONE, NONE,
         "pure function of the sources", chain="functions in Python", reach="some"),
     Way("proof", "the proof that the seed is hex0, and hex0 by the checker's definition",
@@ -76,7 +78,7 @@ WAYS = (
     Way("knight", "stage0's own machine runs its own hex0", "the knight, in Python", NONE,
         "another chain", chain="stage0 for the knight", reach="some"),
     Way("ddc", "diverse double-compiling: our own hex0 to M0", TCG, OURS, "another chain",
-        chain="our tools", reach="some", arches=("x86",)),
+        chain="our tools", reach="some", arches=("x86", "AMD64")),
     Way("answers", "upstream's answers file", "theirs", "theirs", "published",
         publisher="stage0-posix", reach="some", makes=False),
     Way("pins", "hashes of the seeds that nixpkgs pins by content", "theirs", "theirs", "published",

@@ -16,6 +16,8 @@ from bootstrap.cli.confirm import MAKERS
 from bootstrap.confirm.table import Voice, confirmation
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import SourceFile
+from bootstrap.handoff import by_valgrind
+from bootstrap.handoff.by_valgrind import with_heap
 from bootstrap.handoff.containers.programs import elf
 from bootstrap.handoff.natively import missed_by_qemu
 from bootstrap.known import EMBEDDED
@@ -225,11 +227,24 @@ def test_a_summary_that_cannot_be_written_is_said_after_the_verdict(tmp_path: Pa
 
 
 def test_a_tool_that_vanished_is_no_vote(tmp_path: Path) -> None:
-    done = confirm(tmp_path, "--run", "native,qemu-user", "--json", "-", PATH="/nonexistent")
-    assert done.status == 1
-    rows = {one["way"]["name"]: one for one in document(done)["opinions"]}
-    for name in ("native", "qemu-user"):
-        assert rows[name]["result"] is None and "bwrap: is not installed" in rows[name]["why"]
+    names = ("native", "qemu-user", "valgrind")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+
+    def why_not() -> list[str]:
+        done = confirm(tmp_path, "--run", ",".join(names), "--json", "-", PATH=str(tools))
+        rows = {one["way"]["name"]: one for one in document(done)["opinions"]}
+        assert done.status == 1 and not any(rows[name]["result"] for name in names)
+        return [rows[name]["why"] for name in names]
+
+    assert all("bwrap: is not installed" in why for why in why_not())
+    (tools / "bwrap").write_text("#!/bin/sh\necho bubblewrap 0.8.0\n")
+    (tools / "bwrap").chmod(0o755)
+    # The shell is not on the path, and is found by its place.
+    assert "valgrind: is not installed (apt-get install valgrind)" in why_not()[2]
+    (tools / "valgrind").write_text("#!/bin/sh\necho valgrind-3.19.0\n")
+    (tools / "valgrind").chmod(0o755)
+    assert "there is no none-x86-linux beside it" in why_not()[2]
     assert Cache(tmp_path).root == tmp_path
 
 
@@ -245,6 +260,38 @@ def test_a_tool_that_has_no_version_is_no_vote(ends: str, said: str, tmp_path: P
     [row] = [one for one in document(done)["opinions"] if one["way"]["name"] == "qemu-user"]
     assert done.status == 1 and row["result"] is None
     assert f"qemu-i386-static --version: ended with status {said}" in row["why"]
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(0, "valgrind's tool does not execute a program"), (42, "bwrap: no output")],
+)
+def test_what_is_not_valgrinds_cpu_is_no_vote(
+    status: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker = MAKERS["valgrind"]
+    try:
+        inputs = maker.inputs(embedded())
+    except BadInput as error:
+        pytest.skip(str(error))
+    # mov ebx, status; mov eax, 1 (exit); int 0x80
+    tool = elf("x86", bytes((0xBB, status, 0, 0, 0, 0xB8, 1, 0, 0, 0, 0xCD, 0x80)))
+    (tmp_path / "tool").write_bytes(tool)
+    monkeypatch.setattr(by_valgrind, "_tool", lambda _arch: tmp_path / "tool")
+    sight = made(replace(maker, inputs=lambda _: inputs), embedded(), ENTRY, lambda _: None, inputs)
+    assert not sight.files and said in sight.unmade, sight
+
+
+def test_only_a_program_gets_memory_behind_its_heap() -> None:
+    program = elf("x86", b"\xc3")
+    assert with_heap(program, "x86").endswith(program)
+    for bad, said in (
+        (b"", "cut off"), (program[:60], "cut off"), (b"MZ" + program[2:], "no program for x86"),
+        (elf("amd64", b""), "no program for x86"),
+        (program[:44] + b"\xff\0" + program[46:] + bytes(9000), "has 255 segments"),
+    ):  # fmt: skip
+        with pytest.raises(BadInput, match=said):
+            with_heap(bad, "x86")
 
 
 def test_a_program_that_would_run_beside_qemu_is_found(tmp_path: Path) -> None:

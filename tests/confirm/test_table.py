@@ -25,11 +25,11 @@ from tests.confirm.voices import FILES, KNOWN, OTHER, counted, voice
         ("core fast-path", 1),  # one CPU code, one kernel of ours
         ("native recorded", 1),  # silicon and Linux, this project
         ("core qemu-user", 2),  # one CPU code, two kernels
-        ("qemu-user native", 2),  # one kernel, two CPU codes
+        ("qemu-user native valgrind", 3),  # one kernel, three CPU codes
         ("core ddc", 2),  # another chain
         ("answers pins", 2),  # different parties
         ("core fast-path builder-hex0 qemu-user native models proof knight ddc answers pins", 10),
-        (" ".join(way.name for way in WAYS), 11),
+        (" ".join(way.name for way in WAYS), 12),
     ],
 )
 def test_what_is_alike_counts_once(names: str, independent: int) -> None:

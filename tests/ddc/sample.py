@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from bootstrap.core.release import SourceFile
-from bootstrap.ddc import build_plan
 from bootstrap.known import StepFile, find
+from bootstrap.runs import build_plan
 from bootstrap.sources import SourceTree
 
 SEED = Path(__file__).resolve().parents[2] / "seeds" / "x86" / "hex0-seed"

@@ -8,11 +8,14 @@ import pytest
 
 from bootstrap.core.errors import GuestFailed
 from bootstrap.ddc import Along, BuildPath, along, compare, our_tools, paths, plan
-from bootstrap.ddc.build_paths import emulate
-from bootstrap.ddc.build_plan import BuildStep
+from bootstrap.ddc.build_paths import emulate, hex2_at
 from bootstrap.instruments import default_engine
 from bootstrap.known import find
+from bootstrap.languages import hex2
+from bootstrap.languages.hex2 import BASE_ADDRESS
+from bootstrap.languages.source import SourceText
 from bootstrap.linux.limits import RunLimits
+from bootstrap.runs.build_plan import BuildStep
 from bootstrap.sources import SourceTree
 from tests.ddc import sample
 from tests.ddc.sample import WANTED
@@ -110,3 +113,14 @@ def test_our_tools_are_only_taken_when_they_are_verified(monkeypatch: pytest.Mon
     monkeypatch.setattr("bootstrap.ddc.build_paths.find", lambda *_names: spoilt)
     with pytest.raises(GuestFailed, match=r"our own tools were not verified.*hex1"):
         our_tools(default_engine(), LIMITS)
+
+
+def test_our_hex2_for_another_address_does_what_its_model_does() -> None:
+    engine, text = default_engine(), b":a 01 &b :b %a !a ~a>b &a\n"
+    tools = {base: our_tools(engine, LIMITS, base)["hex2"] for base in (BASE_ADDRESS, 0x600000)}
+    step = BuildStep(("./t/hex2", "./in", "./t/out"), "hex2", "t/hex2", ("in",), "t/out", "t:1")
+    made = {base: emulate(tool, step, {"in": text}, engine, LIMITS) for base, tool in tools.items()}
+    assert made == {base: hex2.assemble([SourceText("in", text)], base).output for base in tools}
+    assert len(set(made.values())) == 2
+    with pytest.raises(GuestFailed, match="has 00 00 B0 FE 1 times"):
+        hex2_at(0x600000, b"8D 8F 00 00 B0 FE")

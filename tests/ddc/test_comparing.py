@@ -12,9 +12,9 @@ import jsonschema
 import pytest
 
 from bootstrap.ddc import Along, BuildComparison, BuildPath, compare, plan, to_json_text, to_text
-from bootstrap.ddc.build_plan import BuildStep
 from bootstrap.known import StepFile
 from bootstrap.report import NameAndVersion, SourceInfo, Tool
+from bootstrap.runs.build_plan import BuildStep
 from tests.ddc import sample
 from tests.ddc.sample import WANTED
 

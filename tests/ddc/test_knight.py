@@ -13,9 +13,9 @@ from bootstrap.cli.main import main
 from bootstrap.core.errors import BadInput
 from bootstrap.ddc import KNIGHT_RELEASE, Along, BuildPath, along, compare, knight_path, plan
 from bootstrap.ddc.build_paths import int_for_long
-from bootstrap.ddc.build_plan import BuildStep
 from bootstrap.known import find
 from bootstrap.machines.knight import KnightLimits
+from bootstrap.runs.build_plan import BuildStep
 from bootstrap.sources import Cache
 from bootstrap.sources.checkouts import STAGE0, load_checkout
 from tests.cli.command import bootstrap

@@ -8,18 +8,19 @@ from bootstrap.cli.confirm import MAKERS
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import SourceFile
 from bootstrap.ddc import chains
-from bootstrap.ddc.build_plan import plan
+from bootstrap.handoff import by_valgrind
 from bootstrap.known import find
 from bootstrap.machines import builder_hex0
+from bootstrap.runs.build_plan import plan
 from bootstrap.runs.opinions import Sight, made
 from bootstrap.sources import Resolved, SourceTree, check_materials
 
 ENTRY = "kaem-optional-seed"
 
 
-def resolved(tree: SourceTree, changed: str = "") -> Resolved:
-    """The release on x86; with one byte more in a file, and still taken for whole."""
-    step = find("stage0-posix", tree.release, "x86")
+def resolved(tree: SourceTree, changed: str = "", arch: str = "x86") -> Resolved:
+    """The release; with one byte more in a file, and still taken for whole."""
+    step = find("stage0-posix", tree.release, arch)
     materials = check_materials(tree, step)
     if changed:
         more = SourceFile(b"00\n" + tree.files[changed].data)
@@ -62,15 +63,18 @@ def test_what_builder_hex0_left_is_what_counts(
     assert sight.files["x86/artifact/hex1"] not in (None, release.step.native["x86/artifact/hex1"])
 
 
-def test_our_own_chain_differs_where_the_source_does(
-    tree: SourceTree, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["ddc", "valgrind"])
+@pytest.mark.parametrize("arch", ["x86", "AMD64"])
+def test_what_follows_upstreams_commands_differs_where_the_source_does(
+    name: str, arch: str, tree: SourceTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Up to M0: what comes after takes long, and is in the other chain's tests."""
-    whole = plan(tree, resolved(tree).step)
-    first = [one for one in whole if one.language != "C"][:7]
+    step = resolved(tree, arch=arch).step
+    first = [one for one in plan(tree, step) if one.language != "C"][:7]
+    assert first[-1].output == f"{arch}/artifact/M0"
     monkeypatch.setattr(chains, "plan", lambda *_: first)
-    known = resolved(tree).step.native
-    good = seen("ddc", resolved(tree))
-    assert good.stopped is None and good.files == {p: known[p] for p in good.files}
-    bad = seen("ddc", resolved(tree, "x86/hex1_x86.hex0"))
-    assert bad.files["x86/artifact/hex1"] != known["x86/artifact/hex1"]
+    monkeypatch.setattr(by_valgrind, "plan", lambda *_: first)
+    good = seen(name, resolved(tree, arch=arch))
+    assert good.stopped is None and good.files == {p: step.native[p] for p in good.files}
+    bad = seen(name, resolved(tree, f"{arch}/hex1_{arch}.hex0", arch))
+    assert bad.files[f"{arch}/artifact/hex1"] != step.native[f"{arch}/artifact/hex1"]

@@ -1,4 +1,5 @@
-"""What is built: upstream's own commands, from hex0 to M2-Planet, read from upstream's script."""
+"""What is built: upstream's own commands, from hex0 to M2-Planet, read from upstream's script; of
+the embedded sources all."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from bootstrap.core.errors import BadInput
-from bootstrap.known import StepFile
+from bootstrap.known import EMBEDDED, StepFile
 from bootstrap.languages import kaem
 from bootstrap.languages.fault import LanguageError
 from bootstrap.sources import SourceTree
@@ -21,13 +22,14 @@ LANGUAGES = {
     "hex0": "hex0",
     "hex1": "hex1",
     "hex2-0": "hex2",
+    "hex2": "hex2",
     "catm": "catm",
     "M0": "M0",
 }
 _COMPILER = "cc_"
 """How the name of the first compiler begins: cc_x86, cc_amd64."""
 LAST = "M2"
-"""With which the comparison ends."""
+"""With which it ends; the embedded sources end with `hello`."""
 WANTED = ("hex1", "hex2-0", "catm", "M0", "cc_x86", LAST)
 """The programs, in a folder that the release chose: x86/artifact, before 1.5.0 x86."""
 
@@ -55,7 +57,7 @@ def plan(tree: SourceTree, step: StepFile) -> list[BuildStep]:
     Raises BadInput for a tree whose script is not there, not in the language, or not of the kind
     that is expected here: nothing is skipped that is not understood.
     """
-    entry = step.entry(ENTRY)
+    entry, last = step.entry(ENTRY), LAST if step.name != EMBEDDED else "hello"
     if len(entry.commands) < 3:
         raise BadInput(f"{step.title} has no script after the entry {ENTRY}")
     script = posixpath.normpath(posixpath.join(entry.cwd, entry.commands[2][1]))
@@ -67,11 +69,11 @@ def plan(tree: SourceTree, step: StepFile) -> list[BuildStep]:
         for command in kaem.parse(tree.files[script].data, script):
             argv = tuple(a.decode("utf-8", "surrogateescape") for a in command.arguments)
             found.append(reader.step(argv, f"{script}:{command.line}"))
-            if posixpath.basename(found[-1].output) == LAST:
+            if posixpath.basename(found[-1].output) == last:
                 return found
     except LanguageError as error:
         raise BadInput(f"the script is not in the language of kaem: {error}") from error
-    raise BadInput(f"{script}: no command makes {LAST}")
+    raise BadInput(f"{script}: no command makes {last}")
 
 
 class _CommandReader:
