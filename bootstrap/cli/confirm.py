@@ -52,9 +52,10 @@ from bootstrap.report.model import NameAndVersion
 from bootstrap.report.opinion import JudgedBy, Made, ReleaseOpinion, SeenFile
 from bootstrap.report.ways import BY_NAME, WAYS, Way
 from bootstrap.runs import opinions, pool
+from bootstrap.runs.build_plan import who_makes
 from bootstrap.runs.opinions import OpinionStore, Sight
 from bootstrap.signals import scratch_folder
-from bootstrap.sources import Cache, Resolved, resolve
+from bootstrap.sources import Cache, Resolved, cache_root, resolve
 
 MAKERS = {**opinions.MAKERS, **natively.MAKERS, **by_valgrind.MAKERS, **chains.MAKERS}
 _TICK = 0.5
@@ -173,7 +174,9 @@ def _confirmed(
     for name, sight in opinions.published(resolved):
         voices[name] = Voice(BY_NAME[name], "read", _opinion(replace(frame, opinion=name), sight))
     voices["attested"] = _attested(args, frame)
-    return confirmation(frame, step.known(), [voices[way.name] for way in WAYS], args.at_least)
+    makers = who_makes(resolved, frame.entry, cache_root() / "plans")
+    columns = [voices[way.name] for way in WAYS]
+    return confirmation(frame, step.known(), columns, args.at_least, makers)
 
 
 def _kept(

@@ -85,11 +85,16 @@ class Confirmation:
 
 
 def confirmation(
-    frame: ReleaseOpinion, known: Sequence[Known], voices: Sequence[Voice], at_least: int
+    frame: ReleaseOpinion,
+    known: Sequence[Known],
+    voices: Sequence[Voice],
+    at_least: int,
+    makers: Mapping[str, str],
 ) -> Confirmation:
     """Count the opinions on what `frame` is about.
 
-    A differing opinion is never outvoted; a run that stopped votes for nothing.
+    A differing opinion is never outvoted; a run that stopped votes for nothing. `makers` says by
+    path who makes it and of what, for an opinion that does not say so of its run.
     """
     values: dict[str, Known] = {}
     findings = []
@@ -110,7 +115,7 @@ def confirmation(
     paths = dict.fromkeys([*(path for name in order for path in said.get(name, ())), *values])
     rows = tuple(_row(path, values.get(path), said, voices) for path in paths)
     for name, opinion in heard.items():
-        findings += _findings(name, opinion, rows)
+        findings += _findings(name, opinion, rows, makers)
     findings += [
         f"{row.path}: no opinion says what it is"
         for row in rows
@@ -178,16 +183,19 @@ def _row(
     return ArtifactRow(path, wanted, from_, len(agreeing), cells, differing)
 
 
-def _findings(name: str, opinion: ReleaseOpinion, rows: Sequence[ArtifactRow]) -> list[str]:
+def _findings(
+    name: str, opinion: ReleaseOpinion, rows: Sequence[ArtifactRow], makers: Mapping[str, str]
+) -> list[str]:
     """What speaks against an opinion's being one in favour, the first divergence first."""
     found = []
     wrong = [row for row in rows if name in row.differing and row.path not in opinion.unsteady]
     if wrong:
         first, more = wrong[0], count(len(wrong) - 1, "more artifact")
+        cause = (opinion.cause or makers.get(first.path, "")).removesuffix(".")
         found.append(
             f"{name} differs first at {first.path}: it is {first.differing[name] or 'not there'},"
             f" not {first.sha256 or 'what others say'}{f', and {more}' if wrong[1:] else ''}"
-            f"{opinion.cause and f': {opinion.cause.removesuffix(chr(46))}'}"
+            f"{cause and f': {cause}'}"
         )
     if opinion.unsteady:
         more = f" and {len(opinion.unsteady) - 1} more" if opinion.unsteady[1:] else ""

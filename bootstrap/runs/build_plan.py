@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from bootstrap.core.errors import BadInput
 from bootstrap.known import EMBEDDED, StepFile
 from bootstrap.languages import kaem
 from bootstrap.languages.fault import LanguageError
-from bootstrap.sources import SourceTree
+from bootstrap.runs.ahead import find_plan, plan_name
+from bootstrap.sources import Resolved, SourceTree
+from bootstrap.words import some
 
 ENTRY = "hex0-seed"
 """The entry whose first two commands build hex0 and kaem, and whose third runs the script."""
@@ -74,6 +78,30 @@ def plan(tree: SourceTree, step: StepFile) -> list[BuildStep]:
     except LanguageError as error:
         raise BadInput(f"the script is not in the language of kaem: {error}") from error
     raise BadInput(f"{script}: no command makes {last}")
+
+
+def who_makes(resolved: Resolved, entry: str, learned: Path) -> dict[str, str]:
+    """By artifact the program that makes it, and of what, as far as that is known without a run.
+
+    Up to M2-Planet by upstream's script; then by the plan of an earlier run, which is shipped or in
+    the folder `learned`, and only a hint.
+    """
+    found = {}
+    with suppress(BadInput):
+        for step in plan(resolved.tree, resolved.step):
+            found[step.output] = f"{step.program} makes it of {some(step.inputs)} ({step.where})"
+    run = find_plan(plan_name(resolved.step.file, entry), learned)
+    for unit in run.units if run is not None else ():
+        program = posixpath.join(unit.start.cwd, unit.start.path)
+        name, *reads = (
+            posixpath.normpath(path).decode("utf-8", "surrogateescape").lstrip("/")
+            for path in (program, *unit.reads)
+        )
+        of = some(path for path in reads if path != name)
+        for path in unit.writes:
+            made = path.decode("utf-8", "surrogateescape").lstrip("/")
+            found.setdefault(made, f"{name} makes it of {of}")
+    return found
 
 
 class _CommandReader:

@@ -24,6 +24,7 @@ from bootstrap.known import EMBEDDED
 from bootstrap.report.model import NameAndVersion
 from bootstrap.report.opinion import JudgedBy, Made, ReleaseOpinion, SeenFile
 from bootstrap.report.ways import BY_NAME, WAYS
+from bootstrap.runs.build_plan import who_makes
 from bootstrap.runs.opinions import OpinionStore, made, published
 from bootstrap.sources import Cache, Resolved
 from tests.cli.command import ROOT, Done, inside
@@ -76,10 +77,17 @@ def test_the_headline_says_what_diff_finds_first(tmp_path: Path) -> None:
     files = tuple(SeenFile(path, sha256) for path, sha256 in sight.files.items())
     opinion = replace(OPINION, opinion="fast-path", artifacts=files, cause=sight.cause)
     columns = [Voice(BY_NAME["fast-path"], "made", opinion)]
-    found = confirmation(OPINION, embedded().step.known(), columns, 1)
+    found = confirmation(OPINION, embedded().step.known(), columns, 1, {})
     assert found.claim.startswith("fast-path differs first at hex1: it is ")
     assert sight.cause and sight.cause.removesuffix(".") in found.claim, found.claim
     assert "hex1.hex0" in sight.cause
+
+
+def test_who_makes_what_is_known_without_a_run(tmp_path: Path) -> None:
+    """Of upstream's commands, and of a plan: tests/upstream has a release."""
+    found = who_makes(embedded(), ENTRY, tmp_path)
+    assert found.keys() == embedded().step.catalogue.keys()
+    assert found["M0-whole.hex2"] == "catm makes it of elf.hex2, M0.hex2 (tools.kaem:23)"
 
 
 def test_upstreams_own_answers_speak_for_themselves(checkout: Path) -> None:

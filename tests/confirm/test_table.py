@@ -45,12 +45,17 @@ def test_each_opinion_that_differs_is_the_headline_however_many_agree(name: str)
     found = counted(*voices, voice(name, {**FILES, "a/M0": OTHER}))
     assert (found.result, found.exit_code) == ("differs", 1)
     assert found.claim.startswith(
-        f"{name} differs first at a/M0: it is {OTHER}, not {FILES['a/M0']}"
+        f"{name} differs first at a/M0: it is {OTHER}, not {FILES['a/M0']}: a/hex2 makes it of b."
     )
     [row] = [row for row in found.artifacts if row.path == "a/M0"]
     assert row.opinions[name] == "differ" and row.differing == {name: OTHER}
     for text in (to_text(found), to_html(to_page(found)), to_markdown(to_page(found))):
         assert "DIFFERS" in text and OTHER in text
+
+
+def test_what_an_opinion_says_of_its_own_run_comes_first() -> None:
+    found = counted(voice("core"), voice("fast-path", {**FILES, "a/M0": OTHER}, cause="of c."))
+    assert found.claim.endswith(f"not {FILES['a/M0']}: of c.")
 
 
 @pytest.mark.parametrize("name", BY_NAME)

@@ -19,6 +19,7 @@ FRAME = ReleaseOpinion(
     tool=TOOL, opinion="none", release="stage0-posix 1", arch="x86", entry="e", tree=OTHER,
     judged_by=JudgedBy("a.toml", OTHER), how="made up",
 )  # fmt: skip
+MAKERS = {"a/M0": "a/hex2 makes it of b"}
 KNOWN = [Known(path=path, sha256=sha256, from_="a list") for path, sha256 in FILES.items()]
 
 
@@ -32,4 +33,4 @@ def counted(*voices: Voice, at_least: int = 2, known: Sequence[Known] = KNOWN) -
     """With all ways as columns, those without a voice not run."""
     given = {one.way.name: one for one in voices}
     columns = [given.get(way.name, Voice(way, "not run")) for way in WAYS]
-    return confirmation(FRAME, known, columns, at_least)
+    return confirmation(FRAME, known, columns, at_least, MAKERS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bootstrap.cli.confirm import MAKERS
@@ -11,7 +13,7 @@ from bootstrap.ddc import chains
 from bootstrap.handoff import by_valgrind
 from bootstrap.known import find
 from bootstrap.machines import builder_hex0
-from bootstrap.runs.build_plan import plan
+from bootstrap.runs.build_plan import plan, who_makes
 from bootstrap.runs.opinions import Sight, made
 from bootstrap.sources import Resolved, SourceTree, check_materials
 
@@ -78,3 +80,20 @@ def test_what_follows_upstreams_commands_differs_where_the_source_does(
     assert good.stopped is None and good.files == {p: step.native[p] for p in good.files}
     bad = seen(name, resolved(tree, f"{arch}/hex1_{arch}.hex0", arch))
     assert bad.files[f"{arch}/artifact/hex1"] != step.native[f"{arch}/artifact/hex1"]
+
+
+@pytest.mark.parametrize("arch", ["x86", "AMD64", "AArch64"])
+def test_who_makes_what_of_a_release(arch: str, tree: SourceTree, tmp_path: Path) -> None:
+    """Where no plan of a run is shipped, up to M2-Planet."""
+    given = resolved(tree, arch=arch)
+    found = who_makes(given, ENTRY, tmp_path)
+    script = f"{arch}/mescc-tools-mini-kaem.kaem"
+    assert found[f"{arch}/artifact/M0"].startswith(
+        f"{arch}/artifact/hex2-0 makes it of {arch}/artifact/M0.hex2 ({script}:"
+    )
+    if arch == "AArch64":
+        return
+    assert not given.step.native.keys() - found.keys()
+    assert found[f"{arch}/bin/replace"].startswith(
+        f"{arch}/bin/M2-Mesoplanet makes it of mescc-tools-extra/replace.c, M2libc/stdio.h, "
+    )
