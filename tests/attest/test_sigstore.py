@@ -1,4 +1,5 @@
-"""Sigstore's own test bundles, from a given folder, and what a policy makes of them.
+"""Sigstore's own test bundles, from a given folder, and one of a statement of ours, by a lab of the
+tests' own (`sigstore_lab`); and what a policy makes of them. The sigstore package judges both.
 
 The folder is `test/assets/bundle-verify` of sigstore/sigstore-conformance: bundles that its public
 instances issued, of which those whose names end in `_fail` must not verify.
@@ -11,8 +12,10 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +29,7 @@ from bootstrap.attest.signatures import open_ring
 from bootstrap.documents import BadValue
 from tests.attest.people import People
 from tests.attest.runs import inside
+from tests.cli.command import ROOT
 
 FOLDER = "SIGSTORE_BUNDLES"
 BEACON = (
@@ -40,9 +44,13 @@ OLD_LOG = {"intoto-with-custom-trust-root"}
 
 
 @pytest.fixture
-def bundles() -> Path:
+def package() -> None:
     if find_spec("sigstore") is None:
         pytest.skip("sigstore is not installed: pip install 'bootstrap-emulator[sigstore]'")
+
+
+@pytest.fixture
+def bundles(package: None) -> Path:
     if FOLDER not in os.environ:
         pytest.skip(f"{FOLDER} names no folder with sigstore-conformance's bundles: none verified")
     return Path(os.environ[FOLDER])
@@ -135,6 +143,57 @@ def test_what_is_no_bundle_with_a_statement(tmp_path: Path) -> None:
         assert voice.verdict == "no-attestation" and says in voice.why, voice
 
 
+def issued(folder: Path, payload: bytes) -> dict[str, Any]:
+    """A bundle over a payload, and beside it its root of trust; in a process without Unicorn."""
+    folder.mkdir(exist_ok=True)
+    (folder / "payload").write_bytes(payload)
+    words = (sys.executable, "-m", "tests.attest.sigstore_lab", str(folder), BEACON, ISSUER)
+    subprocess.run(words, cwd=ROOT, check=True)
+    found: dict[str, Any] = json.loads((folder / "bundle.json").read_text())
+    return found
+
+
+def test_a_statement_of_ours_in_a_bundle_counts(
+    package: None, people: People, evidence: Evidence, tmp_path: Path
+) -> None:
+    payload = people.attest(evidence, "alice").payload
+    lab, bundle = tmp_path / "lab", issued(tmp_path / "lab", payload)
+    root = lab / "root.json"
+    good = judged(tmp_path, json.dumps(bundle).encode(), root)
+    assert good.met and good.voices[0].verdict == "counts", good.voices
+    twice = judged(tmp_path, json.dumps(bundle).encode(), root, identity=BEACON[:-1])
+    assert (twice.voices[0].verdict, twice.met) == ("unknown-key", False)
+    issued(tmp_path / "other", payload)
+    for what, bad, by in (
+        ("another root of trust", bundle, tmp_path / "other" / "root.json"),
+        ("promise", changed(bundle, "inclusionPromise", "signedEntryTimestamp"), root),
+        ("time", changed(bundle, "integratedTime"), root),
+        ("proof", changed(bundle, "inclusionProof", "rootHash"), root),
+        ("checkpoint", changed(bundle, "inclusionProof", "checkpoint", "envelope"), root),
+        ("entry", changed(bundle, "canonicalizedBody"), root),
+        (
+            "payload",
+            {**bundle, "dsseEnvelope": {**bundle["dsseEnvelope"], "payload": "e30="}},
+            root,
+        ),
+    ):
+        (voice,) = judged(tmp_path, json.dumps(bad).encode(), by).voices
+        assert voice.verdict == "bad-signature", (what, voice)
+
+
+def changed(bundle: dict[str, Any], *way: str) -> dict[str, Any]:
+    """With one letter or digit of the log's entry made another, 30 from its end or the last."""
+    found: dict[str, Any] = json.loads(json.dumps(bundle))
+    at = found["verificationMaterial"]["tlogEntries"][0]
+    for name in way[:-1]:
+        at = at[name]
+    text = at[way[-1]]
+    place = max(len(text) - 30, 0) if len(text) > 30 else len(text) - 1
+    other = "1" if text[place] != "1" else "2"
+    at[way[-1]] = text[:place] + other + text[place + 1 :]
+    return found
+
+
 @pytest.mark.parametrize(
     ("found", "verdict"),
     [
@@ -150,7 +209,7 @@ def test_a_bundle_of_ours_counts_as_any_signature(
     found: dict[str, object], verdict: str, people: People, evidence: Evidence, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """Nobody here has an identity of sigstore's: what its package says is put in its place."""
+    """What sigstore's package may say, put in its place."""
     made = people.attest(evidence, "alice")
     said = {"number": 0, "day": str(TODAY), "payload": made.payload}
     said |= {"payload_type": made.payload_type, **found}
