@@ -110,7 +110,7 @@ def _tool(arch: str) -> Path:
     raise BadInput(f"{found}: there is no {_NAMES[arch]} beside it, so it runs no {arch} program")
 
 
-class _Box:
+class _ValgrindBox:
     """A root in which valgrind's tool is; programs are run there by it."""
 
     def __init__(self, root: Path, arch: str) -> None:
@@ -149,7 +149,7 @@ def _by_valgrind(resolved: Resolved, _entry: str, tick: Saying) -> Sight:
     stopped = None
     with scratch_folder("bootstrap-confirm-") as place:
         root = place / "root"
-        box = _Box(root, arch)
+        box = _ValgrindBox(root, arch)
         box.require()
         lay_out(view, root)
         for step in steps:
