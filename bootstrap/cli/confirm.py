@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -241,13 +241,9 @@ def _attested(args: argparse.Namespace, frame: ReleaseOpinion) -> Voice:
 
 @dataclass(frozen=True)
 class _OpinionTask:
-    opinion: str
+    wanted: ReleaseOpinion
     source: str | None
     release: str | None
-    arch: str
-    entry: str
-    tree: str
-    inputs: Mapping[str, str]
     scratch: str
 
 
@@ -258,10 +254,9 @@ def _make(
     source = None if args.source is None else os.path.abspath(args.source)
     with scratch_folder("bootstrap-confirm-") as scratch:
         tasks = [
-            pool.WorkTask(one.opinion, _OpinionTask(one.opinion, source, args.release, one.arch,
-                                                    one.entry, one.tree, one.inputs, str(scratch)))
+            pool.WorkTask(one.opinion, _OpinionTask(one, source, args.release, str(scratch)))
             for one in frames
-        ]  # fmt: skip
+        ]
         pool.run_each(_start, tasks, jobs_of(args), watcher)
 
 
@@ -276,9 +271,9 @@ def worker() -> None:
 
 def _work(given: object, _blobs: list[bytes], notify: pool.Notify) -> tuple[object, list[bytes]]:
     task = typed(_OpinionTask, given)
-    tempfile.tempdir = task.scratch
-    resolved = resolve(task.source, task.release, task.arch, Cache(), task.entry, online=False)
-    if resolved.tree.digest != task.tree:
+    tempfile.tempdir, wanted = task.scratch, task.wanted
+    resolved = resolve(task.source, task.release, wanted.arch, Cache(), wanted.entry, online=False)
+    if resolved.tree.digest != wanted.tree:
         raise BadInput(f"{resolved.tree.label}: is not what it was when confirm began")
     text = deque([""], maxlen=1)
 
@@ -288,8 +283,8 @@ def _work(given: object, _blobs: list[bytes], notify: pool.Notify) -> tuple[obje
             notify(text[0])
 
     threading.Thread(target=beat, daemon=True).start()
-    how = resolved, task.entry, text.append, task.inputs
-    return opinions.made(MAKERS[task.opinion], *how), []
+    how = resolved, wanted.entry, text.append, wanted.inputs
+    return opinions.made(MAKERS[wanted.opinion], *how), []
 
 
 class _Watcher:

@@ -107,7 +107,7 @@ def _proof(resolved: Resolved, _entry: str, _tick: Saying) -> Sight:
 
 def _knight_rom() -> bytes:
     """The knight's hex0, from the checkout in the cache, by its published hash. Raises BadInput."""
-    with checkout_at(None, STAGE0, Cache()) as at:
+    with checkout_at(None, STAGE0, Cache(), option="") as at:
         files = {path: file.data for path, file in read_used(STAGE0, at.folder).files.items()}
         return stage0.seed_of(at.folder, files)
 

@@ -12,18 +12,15 @@ from __future__ import annotations
 import os
 import shutil
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import read_file, read_folder
-from bootstrap.handoff.containers.container import Container
-from bootstrap.handoff.containers.engines import ask, last_line
-from bootstrap.handoff.containers.programs import elf
-from bootstrap.handoff.containers.running import run_container
+from bootstrap.handoff.containers.engines import last_line
 from bootstrap.handoff.containers.safe_paths import inside
-from bootstrap.handoff.natively import NAMES, bubblewrap, host_inputs, not_run
-from bootstrap.runs.build_plan import ENTRY, plan
+from bootstrap.handoff.natively import HostBox, bubblewrap, host_inputs, version_of
+from bootstrap.runs.build_plan import ENTRY, BuildStep, plan
 from bootstrap.runs.opinions import Maker, Saying, Sight, code_of, file_digest
 from bootstrap.runs.rebuild import visible
 from bootstrap.signals import scratch_folder
@@ -35,7 +32,7 @@ _NAMES = {"x86": "none-x86-linux", "AMD64": "none-amd64-linux"}
 _FOLDERS = ("../libexec/valgrind", "../lib/valgrind", "../lib/x86_64-linux-gnu/valgrind")
 _TOOL, _PROGRAM = "valgrind", "program"
 """Where both are in the box."""
-_OPTIONS = ("--tool=none", "-q", "--vgdb=no", "--trace-children=yes")
+_WORDS = (f"/{_TOOL}", "--tool=none", "-q", "--vgdb=no", "--trace-children=yes")
 """A child does not run beside valgrind: where it is not given `_ENVIRONMENT`, not at all."""
 _ENVIRONMENT = {"VALGRIND_LAUNCHER": f"/{_TOOL}", "TMPDIR": "/dev/shm"}
 _PAGE, _MEMORY, _LARGEST = 1 << 12, 1 << 28, 1 << 26
@@ -110,36 +107,17 @@ def _tool(arch: str) -> Path:
     raise BadInput(f"{found}: there is no {_NAMES[arch]} beside it, so it runs no {arch} program")
 
 
-class _ValgrindBox:
-    """A root in which valgrind's tool is; programs are run there by it."""
-
-    def __init__(self, root: Path, arch: str) -> None:
-        self._engine, self._root, self._arch, self.said = bubblewrap(), root, arch, ""
-        root.mkdir()
-        _put(root / _TOOL, read_file(_tool(arch), _LARGEST))
-
-    def run(self, program: bytes, argv: Sequence[str] = ()) -> int:
-        """What it ends with. Raises BadInput."""
-        _put(self._root / _PROGRAM, program)
-        words = (f"/{_TOOL}", *_OPTIONS, f"/{_PROGRAM}", *argv)
-        said: list[bytes] = []
-        box = Container("", self._root, self._arch, words, _ENVIRONMENT)
-        status = run_container(self._engine, box, said.append).status
-        self.said = b"".join(said).decode("utf-8", "replace")
-        return status
-
-    def require(self) -> None:
-        """That it is valgrind which executes, by what programs ask it. Raises BadInput."""
-        status = self.run(elf(NAMES[self._arch], _ON_VALGRIND[self._arch]))
-        if status == 0:
-            raise BadInput("valgrind's tool does not execute a program: it is not valgrind's CPU")
-        if status != 1:
-            raise BadInput(not_run(self._engine, self.said))
-
-
-def _put(place: Path, program: bytes) -> None:
-    place.write_bytes(program)
-    place.chmod(0o755)
+def _fault(box: HostBox, root: Path, step: BuildStep, arch: str) -> str | None:
+    """Run a command; why it did not come to a good end. Raises BadInput where the box does not."""
+    found = inside(root, step.program)
+    if found is None:
+        return "is not there"
+    try:
+        box.put(_PROGRAM, with_heap(read_file(found, _LARGEST), arch))
+    except BadInput as fault:
+        return str(fault)
+    status = box.run((*_WORDS, f"/{_PROGRAM}", *step.argv[1:]), _ENVIRONMENT)
+    return f"ended with status {status}: {last_line(box.said)}" if status else None
 
 
 def _by_valgrind(resolved: Resolved, _entry: str, tick: Saying) -> Sight:
@@ -149,20 +127,15 @@ def _by_valgrind(resolved: Resolved, _entry: str, tick: Saying) -> Sight:
     stopped = None
     with scratch_folder("bootstrap-confirm-") as place:
         root = place / "root"
-        box = _ValgrindBox(root, arch)
-        box.require()
+        box = HostBox(bubblewrap(), root, arch)
+        box.put(_TOOL, read_file(_tool(arch), _LARGEST))
+        if box.asked(_ON_VALGRIND[arch], _WORDS, **_ENVIRONMENT) == 0:
+            raise BadInput("valgrind's tool does not execute a program: it is not valgrind's CPU")
         lay_out(view, root)
         for step in steps:
             tick(f"valgrind: {step.output}")
-            try:
-                found = inside(root, step.program)
-                if found is None:
-                    raise BadInput("is not there")
-                status = box.run(with_heap(read_file(found, _LARGEST), arch), step.argv[1:])
-                if status:
-                    raise BadInput(f"ended with status {status}: {last_line(box.said)}")
-            except BadInput as fault:
-                stopped = f"{step.where}: {step.argv[0]} {fault}"
+            if why := _fault(box, root, step, arch):
+                stopped = f"{step.where}: {step.argv[0]} {why}"
                 break
         made = read_folder(root).files
     files = {one.output: made[one.output].sha256 if one.output in made else None for one in steps}
@@ -171,11 +144,8 @@ def _by_valgrind(resolved: Resolved, _entry: str, tick: Saying) -> Sight:
 
 def _inputs(arch: str) -> dict[str, str]:
     tool = _tool(arch)
-    status, version = ask(["valgrind", "--version"])
-    if status or not version:
-        raise BadInput(f"valgrind --version: ended with status {status}: {last_line(version)}")
     code = code_of("handoff/by_valgrind.py", "runs/build_plan.py")
-    return {f"{version} {_NAMES[arch]}": file_digest(tool), **code}
+    return {f"{version_of('valgrind')} {tool.name}": file_digest(tool), **code}
 
 
 MAKERS: Mapping[str, Maker] = {"valgrind": Maker(_by_valgrind, host_inputs(_inputs))}

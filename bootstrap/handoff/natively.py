@@ -13,8 +13,9 @@ import os
 import platform
 import shutil
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import read_folder
@@ -37,7 +38,7 @@ _ELF = {"x86": (1, 3), "AMD64": (2, 62), "AArch64": (2, 183), "riscv64": (2, 243
 """Class and machine of an ELF header (System V gABI)."""
 _HERE = {"x86": ("x86_64", "i686"), "AMD64": ("x86_64",)}
 """Machines that execute it, by uname."""
-NAMES = {"x86": "x86", "AMD64": "amd64"}
+_NAMES = {"x86": "x86", "AMD64": "amd64"}
 """Upstream's name of an architecture -> `programs.elf`'s."""
 _REGISTER = (
     "mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc &&"
@@ -58,6 +59,56 @@ def bubblewrap() -> Bubblewrap:
     if program is None:
         raise BadInput("bwrap: is not installed (apt-get install bubblewrap)")
     return Bubblewrap(program)
+
+
+class HostBox:
+    """A root, and programs that run on it in the engine's box, one after the other."""
+
+    def __init__(self, engine: Bubblewrap, root: Path, arch: str) -> None:
+        self._engine, self._root, self._arch = engine, root, arch
+        self._tail = bytearray()
+        root.mkdir()
+
+    def put(self, name: str, program: bytes) -> None:
+        """A program at the top of the root."""
+        (self._root / name).write_bytes(program)
+        (self._root / name).chmod(0o755)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str] = MappingProxyType({}),
+        tick: Saying | None = None,
+    ) -> int:
+        """What a program ends with; `tick` gets the line under way. Raises BadInput."""
+        self._tail.clear()
+
+        def output(data: bytes) -> None:
+            self._tail.extend(data)
+            del self._tail[:-_TAIL]
+
+        def on_tick(_seconds: float) -> None:
+            if tick is not None and len(lines := self.said.split("\n")) > 1:
+                tick(lines[-2].strip())
+
+        box = Container("", self._root, self._arch, tuple(argv), environment)
+        return run_container(self._engine, box, output, on_tick).status
+
+    @property
+    def said(self) -> str:
+        """The end of what it wrote."""
+        return self._tail.decode("utf-8", "replace")
+
+    def asked(self, code: bytes, by: Sequence[str] = (), **environment: str) -> int:
+        """What a small program says, 0 or 1, by its status. Raises BadInput for any other."""
+        self.put(NAME, elf(_NAMES[self._arch], code))
+        status = self.run((*by, f"/{NAME}"), environment)
+        if status in (0, 1):
+            return status
+        if "binfmt_misc" in self.said:
+            why = "a user namespace has a binfmt_misc of its own from Linux 6.7 on; this is"
+            raise BadInput(f"{last_line(self.said)}: {why} {platform.release()}")
+        raise BadInput(explained(self._engine.name, self.said))
 
 
 def _qemu(arch: str) -> str:
@@ -115,27 +166,10 @@ def _executes(engine: Bubblewrap, arch: str, by_qemu: bool) -> None:
                        f"processor that executes {arch} is not known here" if by_qemu else
                        f"this machine is {platform.machine()}, and cannot run {arch}")  # fmt: skip
     with scratch_folder("bootstrap-confirm-") as place:
-        root = place / "root"
-        root.mkdir()
-        probe = root / NAME
-        probe.write_bytes(elf(NAMES[arch], _ASK_WHOSE[arch]))
-        probe.chmod(0o755)
-        said: list[bytes] = []
-        box = Container("", root, arch, (f"/{NAME}",))
-        ended = run_container(engine, box, said.append)
-    if ended.status not in (0, 1):
-        raise BadInput(not_run(engine, b"".join(said).decode("utf-8", "replace")))
-    if (ended.status == 0) != by_qemu:
-        whose = "QEMU's" if ended.status == 0 else "no CPU of QEMU's"
+        status = HostBox(engine, place / "root", arch).asked(_ASK_WHOSE[arch])
+    if (status == 0) != by_qemu:
+        whose = "QEMU's" if status == 0 else "no CPU of QEMU's"
         raise BadInput(f"the CPU in the box is {whose}: this would be another opinion")
-
-
-def not_run(engine: Bubblewrap, text: str) -> str:
-    """Why the box did not run a program, by what was written."""
-    if "binfmt_misc" in text:
-        return (f"{last_line(text)}: a user namespace has a binfmt_misc of its own from Linux 6.7"
-                f" on; this is {platform.release()}")  # fmt: skip
-    return explained(engine.name, text)
 
 
 def in_box(
@@ -145,30 +179,19 @@ def in_box(
     view, entry, _ = visible(resolved, entry_name)
     if entry.cwd:
         raise BadInput(f"the entry {entry_name} starts in /{entry.cwd}, and the box in /")
-    tail, stopped = bytearray(), None
+    arch, stopped = resolved.step.arch, None
     with scratch_folder("bootstrap-confirm-") as place:
         root = place / "root"
-        root.mkdir()
+        box = HostBox(engine, root, arch)
         lay_out(view, root)
-
-        def output(data: bytes) -> None:
-            tail.extend(data)
-            del tail[:-_TAIL]
-
-        def on_tick(_seconds: float) -> None:
-            lines = bytes(tail).decode("utf-8", "replace").split("\n")
-            tick(lines[-2].strip() if len(lines) > 1 else "")
-
         for command in entry.commands:
-            box = Container("", root, resolved.step.arch, tuple(command), entry.environment)
-            ended = run_container(engine, box, output, on_tick)
-            if ended.status:
-                text = last_line(bytes(tail).decode("utf-8", "replace"))
-                stopped = f"{command[0]} ended with status {ended.status}: {text}"
+            if status := box.run(command, entry.environment, tick):
+                said = last_line(box.said)
+                stopped = f"{command[0]} ended with status {status}: {said}"
                 break
         found = {path: file.sha256 for path, file in read_folder(root).files.items()}
         if by_qemu and stopped is None:
-            stopped = missed_by_qemu(resolved.step.arch, root, found)
+            stopped = missed_by_qemu(arch, root, found)
     given = {path: file.sha256 for path, file in view.files.items()}
     changed = [path for path, sha256 in given.items() if found.get(path) != sha256]
     if changed and stopped is None:
@@ -208,12 +231,17 @@ def host_inputs(
     return inputs
 
 
-def _qemu_inputs(arch: str) -> dict[str, str]:
-    program = _qemu(arch)
+def version_of(program: str) -> str:
+    """The first line that a program says of itself. Raises BadInput."""
     status, text = ask([program, "--version"])
     if status or not text:
         raise BadInput(f"{program} --version: ended with status {status}: {last_line(text)}")
-    return {f"{Path(program).name} {text.splitlines()[0]}": file_digest(Path(program))}
+    return text.splitlines()[0]
+
+
+def _qemu_inputs(arch: str) -> dict[str, str]:
+    program = Path(_qemu(arch))
+    return {f"{program.name} {version_of(str(program))}": file_digest(program)}
 
 
 def _cpu_inputs(_arch: str) -> dict[str, str]:

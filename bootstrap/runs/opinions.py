@@ -22,7 +22,7 @@ from bootstrap.documents import BadValue, encode
 from bootstrap.instruments import default_engine, loaded_library
 from bootstrap.known import StepFile
 from bootstrap.known.seeds import load as seed_catalogue
-from bootstrap.machines.builder_hex0 import build, read_stages
+from bootstrap.machines.builder_hex0 import Stages, build, read_stages
 from bootstrap.machines.pc import PcLimits
 from bootstrap.report.opinion import MOST, ReleaseOpinion, read_opinion
 from bootstrap.runs.deciding import core_tree, release_of
@@ -126,13 +126,17 @@ def _fast_path(resolved: Resolved, entry: str, tick: Saying) -> Sight:
     return Sight(files, how, stopped, cause=first.verdict if first is not None else "")
 
 
+def _stages() -> Stages:
+    """builder-hex0's sources, from the cache. Raises BadInput."""
+    with checkout_at(None, BUILDER_HEX0, Cache(), option="") as at:
+        return read_stages(at.folder)
+
+
 def _builder_hex0(resolved: Resolved, entry: str, tick: Saying) -> Sight:
     release = release_of(resolved.step)
     if release is None or resolved.step.release is None or entry != "kaem-optional-seed":
         raise BadInput("builder-hex0 builds a release, through kaem-optional-seed")
-    with checkout_at(None, BUILDER_HEX0, Cache()) as at:
-        stages = read_stages(at.folder)
-    line = bytearray()
+    stages, line = _stages(), bytearray()
 
     def show(byte: int) -> None:
         line.append(byte)
@@ -151,9 +155,7 @@ def _builder_hex0(resolved: Resolved, entry: str, tick: Saying) -> Sight:
 
 
 def _builder_inputs(_resolved: Resolved) -> dict[str, str]:
-    with checkout_at(None, BUILDER_HEX0, Cache()) as at:
-        stages = read_stages(at.folder).digests
-    names = {f"builder-hex0 {name}": digest for name, digest in stages.items()}
+    names = {f"builder-hex0 {name}": digest for name, digest in _stages().digests.items()}
     return names | engine_code("machines", "core", "languages")
 
 

@@ -321,7 +321,8 @@ def checkout_at(
     """The folder that ``given`` names; or a checkout of the cache, laid out for as long as this.
 
     ``given`` may be a commit or a digest; without it the cache must have one only.  ``say`` is
-    called with which one was taken of the cache.  Errors name ``option``, if it is not ``--NAME``.
+    called with which one was taken of the cache.  Errors name ``option``, if it is not ``--NAME``;
+    where it is empty there is none, and the cache alone can be changed.
     Raises BadInput.
     """
     if given is not None and (Path(given).exists() or not _KEY.fullmatch(given)):
@@ -331,7 +332,7 @@ def checkout_at(
         with folder_of(given) as folder:
             yield CheckedOut(folder)
         return
-    tree = _cached(given, name, cache, option or f"--{name}")
+    tree = _cached(given, name, cache, f"--{name}" if option is None else option)
     with scratch_folder(f"{name}-") as place:
         folder = place / name
         lay_out(tree, folder)
@@ -343,16 +344,15 @@ def checkout_at(
 def _cached(commit: str | None, name: str, cache: Cache, option: str) -> SourceTree:
     there = cache.releases(name)
     if commit is None and len(there) > 1:
-        raise BadInput(
-            f"the cache has several commits of {name}: give {option} with one of {', '.join(there)}"
-        )
+        way = f"give {option} with" if option else f"leave in {cache.root / name} only"
+        raise BadInput(f"the cache has several commits of {name}: {way} one of {', '.join(there)}")
     if commit is None and there:
         commit = there[0]
     tree = None if commit is None else load_checkout(name, commit, cache)
     if tree is None:
         raise BadInput(
             f"{name}{f' {commit}' if commit else ''} is not in the cache: git clone"
-            f" {ADDRESSES[name]} and give {option} DIR, or put it there with bootstrap fetch {name}"
-            " --from DIR"
+            f" {ADDRESSES[name]} and{f' give {option} DIR, or' if option else ''} put it there with"
+            f" bootstrap fetch {name} --from DIR"
         )
     return tree

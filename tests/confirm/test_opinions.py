@@ -290,6 +290,18 @@ def test_what_is_not_valgrinds_cpu_is_no_vote(
     assert not sight.files and said in sight.unmade, sight
 
 
+def test_what_valgrind_cannot_run_ends_it_with_the_place() -> None:
+    wrong, maker = flipped("hex1.hex0"), MAKERS["valgrind"]
+    try:
+        sight = made(maker, wrong, ENTRY, lambda _: None, maker.inputs(wrong))
+    except BadInput as error:
+        pytest.skip(str(error))
+    if sight.unmade:
+        pytest.skip(sight.unmade)
+    assert sight.stopped == "tools.kaem:17: ./hex1 is no program for x86"
+    assert sight.files["hex0"] and sight.files["hex1"] and sight.files["hex2"] is None
+
+
 def test_only_a_program_gets_memory_behind_its_heap() -> None:
     program = elf("x86", b"\xc3")
     assert with_heap(program, "x86").endswith(program)

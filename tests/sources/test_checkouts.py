@@ -106,6 +106,12 @@ def test_several_commits(clone: Path, cache: Cache) -> None:
         checkout_at(None, LIVE_BOOTSTRAP, cache),
     ):
         pass
+    # A command that has no option for it names the cache.
+    with (
+        pytest.raises(BadInput, match=f"leave in {cache.root / 'live-bootstrap'} only one of"),
+        checkout_at(None, LIVE_BOOTSTRAP, cache, option=""),
+    ):
+        pass
     with checkout_at(first, LIVE_BOOTSTRAP, cache) as (folder, _):
         assert (folder / "steps/manifest").read_text() == "build: a-1.0\n"
 
