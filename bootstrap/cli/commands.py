@@ -59,8 +59,8 @@ _VERIFY = f"""
 --fetched DIR  with stagex-stage0: the folder with the source archives that StageX names
 --arch ARCH [x86]  x86, AMD64, AArch64, riscv64 or riscv32, upper or lower case, or a usual alias
     (default x86); several, separated by commas, or all, give one report together
---jobs N  run on N CPUs, which the architectures share, and the programs of each (default: as many
-    as there are; 1: everything in order)
+--jobs N  processes that work at once: the architectures share them, and the programs of each
+    (default: as many as there are CPUs; 1: everything in order)
 --entry {{{",".join(ENTRIES)}}}  the program that the bootstrap starts from: kaem-optional-seed
     (the default, as upstream does), or hex0-seed, which needs no other seed
 --output DIR  write every product into this new folder

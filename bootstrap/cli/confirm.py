@@ -269,7 +269,7 @@ def worker() -> None:
     pool.serve(_work)
 
 
-def _work(given: object, _blobs: list[bytes], notify: pool.Notify) -> tuple[object, list[bytes]]:
+def _work(given: object, notify: pool.Notify) -> object:
     task = typed(_OpinionTask, given)
     tempfile.tempdir, wanted = task.scratch, task.wanted
     resolved = resolve(task.source, task.release, wanted.arch, Cache(), wanted.entry, online=False)
@@ -284,7 +284,7 @@ def _work(given: object, _blobs: list[bytes], notify: pool.Notify) -> tuple[obje
 
     threading.Thread(target=beat, daemon=True).start()
     how = resolved, wanted.entry, text.append, wanted.inputs
-    return opinions.made(MAKERS[wanted.opinion], *how), []
+    return opinions.made(MAKERS[wanted.opinion], *how)
 
 
 class _Watcher:

@@ -1,7 +1,7 @@
 """`bootstrap verify`: rebuild a release from its seed and compare every product.
 
-Of several architectures each is rebuilt in a process of its own, at most --jobs at once, and one
-report has them all. Only this process writes: the report, the products, the terminal.
+Several architectures share --jobs processes, and one report has them all. Only this process writes:
+the report, the products, the terminal.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
     _say_notes(args, found)
     entries = [args.entry or default_entry(one) for one in found]
     report: Report | ReportSet
-    done: list[Rebuilt | None]
+    done: list[Rebuilt]
     if is_several(args.arch):
         keep = args.output is not None
         tasks = [VerifyTask(*one, limits, keep) for one in zip(found, entries, strict=True)]
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
         view = functools.partial(print, report.claim, file=out, flush=True)
     each(
         view,
-        *(one.require_recorded for one in done if one is not None),
+        *(one.require_recorded for one in done),
         args.output and (lambda: write_products(Path(args.output), done, found)),
         args.json and (lambda: write_text(args.json, to_json_text(report))),
         args.junit and (lambda: write_text(args.junit, to_junit(report))),
@@ -300,7 +300,7 @@ def _say_notes(args: argparse.Namespace, found: Sequence[Resolved]) -> None:
 
 def recheck(
     report: Report | ReportSet,
-    done: Sequence[Rebuilt | None],
+    done: Sequence[Rebuilt],
     found: Sequence[Resolved],
     quiet: bool,
 ) -> Report | ReportSet:
@@ -310,8 +310,6 @@ def recheck(
     """
     reports = [report] if isinstance(report, Report) else [*report.reports]
     for number, (one, resolved) in enumerate(zip(done, found, strict=True)):
-        if one is None:
-            continue
         started = time.monotonic()
         what = f"recheck of {resolved.step.arch} by the core alone"
         with LiveLine(quiet) as line:
@@ -336,14 +334,14 @@ def default_entry(resolved: Resolved) -> str:
     )
 
 
-def write_products(folder: Path, done: Sequence[Rebuilt | None], found: Sequence[Resolved]) -> None:
+def write_products(folder: Path, done: Sequence[Rebuilt], found: Sequence[Resolved]) -> None:
     """Lay the products of all runs out below `folder` under their tree paths, with upstream's
     answers files. What goes into an image is there a second time, under its path in the image.
 
     Raises BadInput, also when two runs claim one path.
     """
     owners: dict[str, str] = {}
-    runs = [(one, r) for one, r in zip(done, found, strict=True) if one is not None]
+    runs = [*zip(done, found, strict=True)]
     for one, resolved in runs:
         for path in one.products:
             arch = resolved.step.arch

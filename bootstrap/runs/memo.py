@@ -32,7 +32,7 @@ from bootstrap.instruments import default_engine
 from bootstrap.linux.limits import RunLimits
 from bootstrap.report.model import MemoUse
 from bootstrap.runs.opinions import engine_code
-from bootstrap.runs.units import Blobs, UnitResult, UnitStart, is_whole
+from bootstrap.runs.units import UnitResult, UnitStart
 
 SIZE = 256 << 20
 """Bytes that a memo may take, by default."""
@@ -106,16 +106,16 @@ class Memo:
         """Whether there is any result of a unit that begins so."""
         return bool(self._rows(start, limits, "1"))
 
-    def results(self, start: UnitStart, limits: RunLimits) -> Iterator[tuple[UnitResult, Blobs]]:
+    def results(self, start: UnitStart, limits: RunLimits) -> Iterator[UnitResult]:
         """Those of units that began so, the newest first."""
         columns, key = "content, sha256, made, maker", _key(start, limits)
         for content, sha256, made, maker in self._rows(start, limits, columns):
             try:
                 if _checksum(key, made, maker, content) != sha256 or not 0 <= made < _LATEST:
                     raise BadValue("is another")
-                result, blobs = _unpacked(content)
-                if not is_whole(result, blobs) or result.start != start:
-                    raise BadValue("is no unit")
+                result = _unpacked(content)
+                if result.start != start:
+                    raise BadValue("is another unit")
             except (BadValue, TypeError, zlib.error):
                 self.count(dropped=1)
                 self._change("delete from units where key = ? and sha256 is ?", key, sha256)
@@ -124,7 +124,7 @@ class Memo:
                 self.use = replace(self.use, oldest=made)
             if maker not in self.use.makers:
                 self.use = replace(self.use, makers=tuple(sorted({*self.use.makers, maker})))
-            yield result, blobs
+            yield result
 
     def _rows(self, start: UnitStart, limits: RunLimits, what: str) -> list[Any]:
         """Of a unit. What cannot be read is not there."""
@@ -135,9 +135,9 @@ class Memo:
             self.count(dropped=1)
             return []
 
-    def add(self, result: UnitResult, blobs: Blobs, limits: RunLimits) -> None:
+    def add(self, result: UnitResult, limits: RunLimits) -> None:
         """Have a result in it; the oldest go where it becomes too large."""
-        content, made, key = _packed(result, blobs), int(time.time()), _key(result.start, limits)
+        content, made, key = _packed(result), int(time.time()), _key(result.start, limits)
         seen = hashlib.sha256(json.dumps(encode(result.observations)).encode()).hexdigest()
         self._change("insert or replace into units values (?, ?, ?, ?, ?, ?)",
                      key, seen, _checksum(key, made, self._maker, content), made, self._maker,
@@ -185,13 +185,11 @@ def _checksum(key: str, made: object, maker: object, content: object) -> str:
     return hashlib.sha256(head.encode() + content).hexdigest()
 
 
-def _packed(result: UnitResult, blobs: Blobs) -> bytes:
-    plain = encode((result, tuple(blobs.values())))
-    return zlib.compress(json.dumps(plain).encode(), 1)
+def _packed(result: UnitResult) -> bytes:
+    return zlib.compress(json.dumps(encode(result)).encode(), 1)
 
 
-def _unpacked(content: bytes) -> tuple[UnitResult, Blobs]:
+def _unpacked(content: bytes) -> UnitResult:
     """Raises BadValue, zlib.error."""
     data = zlib.decompressobj().decompress(content, _MOST)
-    result, parts = typed_json(tuple[UnitResult, tuple[bytes, ...]], data, limit=_MOST)
-    return result, {hashlib.sha256(part).hexdigest(): part for part in parts}
+    return typed_json(UnitResult, data, limit=_MOST)

@@ -3,17 +3,17 @@
 A process per run rather than a thread: the Python hot path scales with the CPUs, memory goes back
 to the host when a run ends, and a crash of the engine ends one run and is seen.
 
-Both sides speak in frames over pipes: a kind, a length with a maximum, and that many bytes. A frame
-is JSON (a `_Message`) or a blob; a message says how many blobs follow it. Nothing that comes from a
-worker is ever executed (no pickles), and what cannot be decoded ends the run.
+Both sides speak in frames over pipes: a length with a maximum, and so many bytes of JSON (a
+`_Message`). Nothing that comes from a worker is ever executed (no pickles), and what cannot be
+decoded ends the run.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import queue
+import select
 import signal
 import struct
 import threading
@@ -30,10 +30,8 @@ from bootstrap.signals import POLITE, held
 if TYPE_CHECKING:
     from bootstrap.host import Process
 
-MAX_BLOB = 2 << 30
-"""Bytes; twice what a guest's file may have by default (bootstrap.linux.limits)."""
-MAX_BLOBS = 200_000
-"""In one message; twice as many files as a guest may make by default."""
+MAX_FRAME = 4 * MAX_DOCUMENT
+"""Bytes; files go in hexadecimal digits."""
 BEAT = 1.0
 """Seconds from one sign of life to the next."""
 SILENCE = 60
@@ -41,8 +39,7 @@ SILENCE = 60
 gives the sign, so only a process that does not run at all is that silent; and on a host with ten
 processes to a core a new one has taken more than 8 seconds to its first sign."""
 
-_HEADER = struct.Struct(">cQ")
-_JSON, _BLOB = b"J", b"B"
+_HEADER = struct.Struct(">Q")
 _CHUNK = 1 << 20
 
 Notify = Callable[[object], None]
@@ -50,29 +47,18 @@ Notify = Callable[[object], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Blob:
-    """Bytes from a worker, hashed here. `data` is empty unless they were to be kept."""
-
-    size: int
-    sha256: str
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class WorkTask:
-    """What a worker is given: a name for messages, plain values (`encode`), and bytes."""
+    """What a worker is given: a name for messages, and plain values (`encode`)."""
 
     name: str
     value: object
-    blobs: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class WorkResult:
-    """What it gives back: plain values that nobody has checked yet, and bytes."""
+    """What it gives back: plain values that nobody has checked yet."""
 
     value: object
-    blobs: tuple[Blob, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +108,6 @@ class _Raised:
 class _Message:
     kind: Literal["task", "beat", "note", "raised", "result"]
     value: object = None
-    blobs: int = 0
 
 
 class WorkerProcess:
@@ -138,28 +123,27 @@ class WorkerProcess:
                     f"cannot start a process for another run: {error.strerror or error}; "
                     "try fewer --jobs"
                 ) from error
-        self.heard = False
-        """It has given a sign of life since somebody looked last."""
+        self.begun = False
+        """It has said something."""
 
-    def _hear(self) -> None:
-        self.heard = True
-
-    def do(
-        self, task: WorkTask, keep: bool = True, note: Callable[[_Message], None] | None = None
-    ) -> WorkResult:
-        """Have a task done; `note` gets all that it says before the last word. Raises EOFError
-        where it ends, BootstrapError, BadValue, MemoryError: it is of no more use then."""
+    def do(self, task: WorkTask, note: Callable[[Any], None]) -> WorkResult:
+        """Have a task done; `note` gets its notes. Raises EOFError where it ends, BootstrapError
+        (its own; silence), BadValue, MemoryError: it is of no more use then."""
         theirs, ours = self.process.stdin, self.process.stdout
         assert theirs is not None and ours is not None
         with suppress(OSError):  # it has died, which reading shows
-            _send(theirs, _Message("task", task.value), task.blobs)
+            _send(theirs, _Message("task", task.value))
+        frames = _Frames(ours.fileno(), task.name)
         while True:
-            message = _read_message(ours, self._hear)
+            message = frames.next()
+            self.begun = True
             if message.kind == "result":
-                blobs = tuple(_read_blob(ours, self._hear, keep) for _ in range(message.blobs))
-                return WorkResult(message.value, blobs)
-            if note is not None:
-                note(message)
+                return WorkResult(message.value)
+            if message.kind == "raised":
+                raised = typed(_Raised, message.value)
+                raise (GuestFailed if raised.guest else BadInput)(raised.message)
+            if message.kind == "note":
+                note(message.value)
 
     def kill(self) -> None:
         """End it, from any thread."""
@@ -181,10 +165,6 @@ class _Running:
     task: WorkTask
     worker: WorkerProcess
     thread: threading.Thread | None = None
-    begun: bool = False
-    """It has said something."""
-    silent: int = 0
-    """For so many of our beats."""
 
     def end(self) -> None:
         """Wait for the end of a worker that has given its result, or is not to go on."""
@@ -194,8 +174,14 @@ class _Running:
         self.worker.close()
 
 
-_Said = _Message | WorkResult | Exception | None
-"""A message, the last one with its blobs, what is wrong; None: the worker has ended."""
+@dataclass(frozen=True, slots=True)
+class _Note:
+    value: Any
+
+
+_Said = _Note | WorkResult | Exception | None
+"""A note, the last word, what is wrong; None: the worker has ended."""
+_Inbox = queue.SimpleQueue[tuple["_Running", "_Said"]]
 
 
 def run_each(
@@ -203,7 +189,6 @@ def run_each(
     tasks: Sequence[WorkTask],
     jobs: int,
     watcher: WorkWatcher,
-    keep_blobs: bool = False,
 ) -> None:
     """Have each task done by a worker, at most `jobs` (at least 1) at once, in order of start.
 
@@ -214,8 +199,7 @@ def run_each(
     """
     waiting = list(enumerate(tasks))
     running: list[_Running] = []
-    inbox: queue.SimpleQueue[tuple[_Running, _Said]] = queue.SimpleQueue()
-    beat = time.monotonic() + BEAT
+    inbox: _Inbox = queue.SimpleQueue()
     try:
         while waiting or running:
             while waiting and len(running) < max(jobs, 1):
@@ -223,26 +207,16 @@ def run_each(
                 with held:
                     one = _Running(number, task, WorkerProcess(start))
                     running.append(one)
-                one.thread = threading.Thread(
-                    target=_converse, args=(one, inbox, keep_blobs), daemon=True
-                )
+                one.thread = threading.Thread(target=_converse, args=(one, inbox), daemon=True)
                 one.thread.start()
                 watcher.on_start(number)
-            with suppress(queue.Empty):
-                one, said = inbox.get(timeout=max(beat - time.monotonic(), 0))
-                if said is None or isinstance(said, WorkResult):
-                    running.remove(one)
-                    one.end()
-                _hear(one, said, watcher)
-            if time.monotonic() >= beat:
-                # One beat, however long we did not run ourselves (Ctrl-Z): then nobody did.
-                beat = time.monotonic() + BEAT
-                for one in running:
-                    _check_alive(one)
+            one, said = inbox.get()
+            if not isinstance(said, _Note):
+                running.remove(one)
+                one.end()
+            _hear(one, said, watcher)
     finally:
         with held:
-            for one in running:
-                one.worker.kill()
             for one in running:
                 one.end()
 
@@ -250,41 +224,26 @@ def run_each(
 def _hear(one: _Running, said: _Said, watcher: WorkWatcher) -> None:
     """Hand on what a worker said. Raises as `run_each` does."""
     name, number = one.task.name, one.number
-    if said is None:
-        died = Died(one.worker.process.returncode)
-        if not one.begun:
-            raise BadInput(
-                f"{name}: the process that should emulate it {died}, before its first word; "
-                "nothing was run; bootstrap doctor says whether the installation is whole"
-            )
-        watcher.on_end(number, died)
-        return
-    one.begun = True
     try:
         if isinstance(said, Exception):
             raise said
-        if isinstance(said, WorkResult):
-            watcher.on_end(number, said)
-        elif said.kind == "note":
+        if isinstance(said, _Note):
             watcher.on_note(number, said.value)
-        elif said.kind == "raised":
-            raised = typed(_Raised, said.value)
-            raise (GuestFailed if raised.guest else BadInput)(raised.message)
+        elif isinstance(said, WorkResult):
+            watcher.on_end(number, said)
+        elif one.worker.begun:
+            watcher.on_end(number, Died(one.worker.process.returncode))
+        else:
+            raise BadInput(
+                f"{name}: the process that should emulate it "
+                f"{Died(one.worker.process.returncode)}, before its first word; "
+                "nothing was run; bootstrap doctor says whether the installation is whole"
+            )
     except BadValue as fault:
         raise GuestFailed(
             f"{name}: what the process that emulates it says is no result ({fault}); nothing of it "
             "is believed"
         ) from None
-
-
-def _check_alive(one: _Running) -> None:
-    one.silent = 0 if one.worker.heard else one.silent + 1
-    one.worker.heard = False
-    if one.silent >= SILENCE:
-        raise GuestFailed(
-            f"{one.task.name}: the process that emulates it has given no sign of life for "
-            f"{SILENCE * BEAT:.0f} seconds; nothing that it made is known"
-        )
 
 
 @contextmanager
@@ -300,11 +259,11 @@ def _blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _converse(one: _Running, inbox: queue.SimpleQueue[tuple[_Running, _Said]], keep: bool) -> None:
+def _converse(one: _Running, inbox: _Inbox) -> None:
     """In a thread: give a worker its task, and hand on what it says until its last word."""
     said: _Said = None
     try:
-        said = one.worker.do(one.task, keep, lambda message: inbox.put((one, message)))
+        said = one.worker.do(one.task, lambda value: inbox.put((one, _Note(value))))
     except EOFError:
         one.worker.process.wait()
     except (BadValue, BootstrapError, MemoryError) as error:
@@ -312,90 +271,83 @@ def _converse(one: _Running, inbox: queue.SimpleQueue[tuple[_Running, _Said]], k
     inbox.put((one, said))
 
 
-def _read_blob(stream: IO[bytes], heard: Callable[[], None], keep: bool) -> Blob:
-    size = _read_header(stream, _BLOB)
-    sha256 = hashlib.sha256()
-    kept: list[bytes] = []
-    for chunk in _chunks(stream, size):
-        heard()
-        sha256.update(chunk)
-        if keep:
-            kept.append(chunk)
-    return Blob(size, sha256.hexdigest(), b"".join(kept))
-
-
 # -- frames -------------------------------------------------------------------------------------
 
 
-def _send(stream: IO[bytes], message: _Message, blobs: Sequence[bytes] = ()) -> None:
-    """Raises GuestFailed for what is over a maximum, OSError."""
-    text = json.dumps(encode(_Message(message.kind, message.value, len(blobs)))).encode("ascii")
-    for kind, data in ((_JSON, text), *((_BLOB, blob) for blob in blobs)):
-        if len(data) > _MOST[kind] or len(blobs) > MAX_BLOBS:
-            raise GuestFailed(
-                f"a run's {_NAMES[kind]} of {len(data)} bytes does not go from one process to "
-                f"another (at most {_MOST[kind]}, and {MAX_BLOBS} files); verify one architecture"
-            )
-        stream.write(_HEADER.pack(kind, len(data)))
-        stream.write(data)
+def _send(stream: IO[bytes], message: _Message) -> None:
+    """Raises GuestFailed for what is over the maximum, OSError."""
+    text = json.dumps(encode(message)).encode("ascii")
+    if len(text) > MAX_FRAME:
+        raise GuestFailed(
+            f"a record of {len(text)} bytes does not go from one process to another (at most "
+            f"{MAX_FRAME})"
+        )
+    stream.write(_HEADER.pack(len(text)) + text)
     stream.flush()
 
 
-_MOST = {_JSON: MAX_DOCUMENT, _BLOB: MAX_BLOB}
-_NAMES = {_JSON: "record", _BLOB: "file"}
+class _Frames:
+    """What comes in a pipe; with `name`, the other side's, that must not be silent."""
 
+    def __init__(self, fd: int, name: str = "") -> None:
+        self._fd, self._name = fd, name
+        self._ready = select.poll()
+        self._ready.register(fd, select.POLLIN)
 
-def _read_message(stream: IO[bytes], heard: Callable[[], None] = lambda: None) -> _Message:
-    """Raises EOFError where the stream ends, BadValue for what is no message."""
-    size = _read_header(stream, _JSON)
-    heard()
-    try:
-        message = from_json(_Message, b"".join(_chunks(stream, size)), "frame")
-    except BadInput as error:
-        raise BadValue(f"is no message: {error}") from None
-    if not 0 <= message.blobs <= MAX_BLOBS:
-        raise BadValue(f"is a message with {message.blobs} files")
-    return message
+    def next(self) -> _Message:
+        """Raises EOFError where it ends, BadValue for what is no message, GuestFailed: silence."""
+        [size] = _HEADER.unpack(self._read(_HEADER.size))
+        if size > MAX_FRAME:
+            raise BadValue(f"is a frame of {size} bytes")
+        try:
+            return from_json(_Message, self._read(size), "frame", limit=MAX_FRAME)
+        except BadInput as error:
+            raise BadValue(f"is no message: {error}") from None
 
+    def _read(self, size: int) -> bytes:
+        chunks = []
+        while size:
+            if self._name:
+                self._wait()
+            chunk = os.read(self._fd, min(size, _CHUNK))
+            if not chunk:
+                raise EOFError
+            chunks.append(chunk)
+            size -= len(chunk)
+        return b"".join(chunks)
 
-def _read_header(stream: IO[bytes], wanted: bytes) -> int:
-    kind, size = _HEADER.unpack(b"".join(_chunks(stream, _HEADER.size)))
-    if kind != wanted or size > _MOST[wanted]:
-        raise BadValue(f"is a frame of kind {kind!r} and {size} bytes")
-    assert isinstance(size, int)
-    return size
-
-
-def _chunks(stream: IO[bytes], size: int) -> Iterator[bytes]:
-    while size:
-        chunk = stream.read(min(size, _CHUNK))
-        if not chunk:
-            raise EOFError
-        size -= len(chunk)
-        yield chunk
+    def _wait(self) -> None:
+        """Beat by beat: where we did not run ourselves (Ctrl-Z), nobody did."""
+        for _ in range(SILENCE):
+            if self._ready.poll(BEAT * 1000):
+                return
+        raise GuestFailed(
+            f"{self._name}: the process that emulates it has given no sign of life for "
+            f"{SILENCE * BEAT:.0f} seconds; nothing that it made is known"
+        )
 
 
 # -- in the worker ------------------------------------------------------------------------------
 
 
-def serve(work: Callable[[object, list[bytes], Notify], tuple[object, list[bytes]]]) -> None:
+def serve(work: Callable[[object, Notify], object]) -> None:
     """Do the tasks that come on standard input, one after another, and give the result of each on
     standard output.
 
     Whatever else is printed goes to standard error. Ends the process when its parent is gone.
     """
-    stdin = os.fdopen(os.dup(0), "rb")
+    stdin = _Frames(os.dup(0))
     stdout = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nowhere, 0)
     os.close(nowhere)
     os.dup2(2, 1)
     lock = threading.Lock()
-    tasks: queue.SimpleQueue[tuple[object, list[bytes]]] = queue.SimpleQueue()
+    tasks: queue.SimpleQueue[object] = queue.SimpleQueue()
 
-    def say(message: _Message, blobs: Sequence[bytes] = ()) -> None:
+    def say(message: _Message) -> None:
         with lock:
-            _send(stdout, message, blobs)
+            _send(stdout, message)
 
     def beat() -> None:
         with suppress(OSError):  # nobody hears it any more
@@ -406,9 +358,7 @@ def serve(work: Callable[[object, list[bytes], Notify], tuple[object, list[bytes
     def listen() -> None:
         try:
             while True:
-                message = _read_message(stdin)
-                sizes = (_read_header(stdin, _BLOB) for _ in range(message.blobs))
-                tasks.put((message.value, [b"".join(_chunks(stdin, size)) for size in sizes]))
+                tasks.put(stdin.next().value)
         finally:  # its parent is gone
             os._exit(1)
 
@@ -417,8 +367,8 @@ def serve(work: Callable[[object, list[bytes], Notify], tuple[object, list[bytes
     while True:
         given = tasks.get()
         try:
-            value, blobs = work(*given, lambda note: say(_Message("note", note)))
-            say(_Message("result", value), blobs)
+            value = work(given, lambda note: say(_Message("note", note)))
+            say(_Message("result", value))
         except BootstrapError as error:
             say(_Message("raised", _Raised(str(error), isinstance(error, GuestFailed))))
             # Not by the interpreter's own end, which would wait for a thread that holds a stream.

@@ -51,7 +51,7 @@ from bootstrap.report import (
 from bootstrap.runs.ahead import Ahead
 from bootstrap.runs.deciding import core_tree, proposal, settled
 from bootstrap.runs.modelled import opinions
-from bootstrap.runs.units import Contradiction, DrivenMachine, StoppedEarly
+from bootstrap.runs.units import Contradiction, DrivenMachine, StoppedEarly, started
 from bootstrap.sources import Resolved, SourceTree, guest_view
 from bootstrap.sources.tree import as_lower
 from bootstrap.trace.lineage import ProcessRecord, tree_path
@@ -243,15 +243,13 @@ def observe(
         machine = DrivenMachine(fs, engine, limits, listeners, units)
     if recorder is not None:
         streams = recorder.attach(machine, streams)
-    environment = [f"{name}={value}".encode() for name, value in entry.environment.items()]
-    cwd = b"/" + entry.cwd.encode()
-    started = clock()
+    began = clock()
     ended: RunResult | None = None
     failure: Failure | None = None
     statuses: list[int] = []
     try:
         for command in entry.commands:
-            argv = [argument.encode() for argument in command]
+            argv, environment, cwd = started(entry, command)
             ended = None
             ended = machine.run(argv[0], argv, environment, cwd, streams)
             statuses.append(ended.status)
@@ -279,7 +277,7 @@ def observe(
             files[path] = left
     observed = Observed(
         engine.describe(),
-        Totals(machine.processes, machine.ended_calls, round(clock() - started, 3)),
+        Totals(machine.processes, machine.ended_calls, round(clock() - began, 3)),
         tuple(statuses),
         ended is not None,
         tuple(path for path in view.files if not _regular(fs, path)),

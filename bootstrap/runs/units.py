@@ -15,13 +15,15 @@ gives no result, and is run where it stands.
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import posixpath
 import stat
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Literal, NoReturn
+from hashlib import sha256
+from time import process_time
+from typing import Any, Literal, NoReturn
 
 from bootstrap.core import machine, syscalls
 from bootstrap.core.abi import MAX_RW_COUNT, O_TRUNC, PATH_MAX, LinuxError
@@ -30,10 +32,12 @@ from bootstrap.core.errors import GuestFailed
 from bootstrap.core.files import Directory, Inode, OpenFile, RegularFile, Stream
 from bootstrap.core.machine import RunResult
 from bootstrap.core.process import Control, Exec, Process
+from bootstrap.core.release import EntryPoint
+from bootstrap.documents import Size
 from bootstrap.instruments import Engine
 from bootstrap.linux.events import Event, Listener, Tick
 from bootstrap.linux.filesystem import OverlayFileSystem, seen_path
-from bootstrap.linux.hostfolder import LowerEntry, LowerFile, LowerFolder, LowerLink, MemoryLower
+from bootstrap.linux.hostfolder import LowerEntry, MemoryLower
 from bootstrap.linux.inode import LazyDirectory, LazyFile, OverlayVolume
 from bootstrap.linux.limits import RunLimits
 from bootstrap.linux.machine import LinuxMachine, LinuxTask
@@ -114,8 +118,8 @@ class UnitStep:
     environment: tuple[bytes, ...] = ()
     result: int = 0
     """Of a call that the machine has nothing to do for, or an errno, negative."""
-    blob: str = ""
-    """SHA-256 of the bytes that were written."""
+    content: Size = 0
+    """Which of the contents was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,26 +132,23 @@ class UnitResult:
     observations: tuple[Observation, ...]
     """In the order of the first look."""
     steps: tuple[UnitStep, ...]
-    finals: tuple[Observation, ...]
-    """What is under each name that it changed, afterwards."""
+    changes: tuple[tuple[Observation, Size], ...]
+    """What is under each name that it changed, afterwards; and which of the contents a file has."""
+    contents: tuple[bytes, ...]
+    """All that it wrote, each once."""
     milliseconds: int
     """CPU time that it took."""
 
+    def outputs(self) -> dict[bytes, Content | None]:
+        """The files that it left under the names that it changed."""
+        return {
+            seen.path: (seen.state.mode, self.contents[at]) if seen.state.kind == "file" else None
+            for seen, at in self.changes
+        }
 
-Blobs = Mapping[str, bytes]
-"""Contents by their SHA-256."""
-Found = tuple[UnitResult, Blobs]
-"""A result, with all contents that it names."""
-Content = tuple[NameState, bytes]
-"""Of a file."""
 
-
-def is_whole(result: UnitResult, blobs: Blobs) -> bool:
-    """Whether all contents are there, and steps are of a kind that is known."""
-    written = {step.blob for step in result.steps if step.name in ("data", "output")}
-    written.update(seen.state.sha256 for seen in result.finals if seen.state.kind == "file")
-    names = {step.name for step in result.steps}
-    return written <= blobs.keys() and names <= {"data", "output", *_TAKEN}
+Content = tuple[int, bytes]
+"""Permissions and bytes of a file."""
 
 
 def unit_limits(limits: RunLimits) -> RunLimits:
@@ -162,70 +163,73 @@ def unit_limits(limits: RunLimits) -> RunLimits:
 # -- files -----------------------------------------------------------------------------------------
 
 
-class UnitFiles(MemoryLower):
-    """The files that a unit sees: state and content of each by its path, with all permissions.
-    `hidden` is what it must not see: whatever that is, here it is a link."""
+@dataclass(frozen=True, slots=True)
+class ExpectedFile:
+    """A file that a unit is to find."""
 
-    def __init__(self, files: Mapping[bytes, Content], folders: Iterable[bytes] = (),
-                 hidden: Iterable[bytes] = ()) -> None:  # fmt: skip
-        """Raises ValueError, as MemoryLower."""
-        rows = {path: LowerFile(state.mode, data) for path, (state, data) in files.items()}
-        links = dict.fromkeys(hidden, LowerLink(b"/"))
-        super().__init__({**dict.fromkeys(folders, LowerFolder()), **links, **rows})
-        self.states = {path: state for path, (state, _) in files.items()}
+    path: bytes
+    mode: int
+    data: bytes
+    running: bool
 
-    def list(self, guest_path: bytes) -> Mapping[bytes, LowerEntry]:
-        """See Lower."""
-        found = {}
-        for name, entry in super().list(guest_path).items():
-            state = self.states.get(posixpath.join(guest_path, name))
-            mode = entry.mode if state is None else stat.S_IFREG | state.mode
-            found[name] = entry._replace(mode=mode)
-        return found
+
+def laid_out(files: Iterable[ExpectedFile], folders: Iterable[bytes]) -> Present:
+    """These files, and the folders above them. Raises ValueError: no file can have such a path."""
+    fs = OverlayFileSystem(MemoryLower({}))
+    for path in folders:
+        fs.add_directory(path)
+    for one in files:
+        fs.add_file(one.path, one.data, one.mode).runners += one.running
+    return Present(fs)
 
 
 class Present:
-    """The files of a run as they are now. Looking at them changes nothing there."""
+    """Files as they are now, as a unit may see them: with all permissions, and more than that as a
+    link. Looking at them changes nothing. A Lower."""
+
+    lazy = False
 
     def __init__(self, fs: OverlayFileSystem) -> None:
         self._fs = fs
-        self._hashes: dict[bytes, str] = {}
-        """Of files below the run's own, which never change."""
+        self._hash = functools.cache(lambda path: sha256(fs.volume.lower.load(path)).hexdigest())
+        """Of a file below the run's own, which never changes."""
 
-    def find(self, guest_path: bytes) -> Inode | LowerEntry | None:
+    def state(self, guest_path: bytes) -> NameState | None:
+        """What is under an absolute path; None where that is more than a unit may see."""
+        found = self._find(guest_path)
+        if isinstance(found, LowerEntry) and stat.S_ISREG(found.mode):
+            return state_of(found, self._hash(found.guest_path))
+        return state_of(found)
+
+    def content(self, guest_path: bytes) -> Content | None:
+        """Of a file; None where there is none that a unit may see."""
+        state = self.state(guest_path)
+        return (state.mode, self.load(guest_path)) if state and state.kind == "file" else None
+
+    def list(self, guest_path: bytes) -> Mapping[bytes, LowerEntry]:
+        """See Lower."""
+        found = self._inside(self._find(guest_path))
+        return {name: _seen(here) or _HIDDEN for name, here in found.items()}
+
+    def load(self, guest_path: bytes) -> bytes:
+        """See Lower."""
+        return self._data(self._find(guest_path))
+
+    def read(self, guest_path: bytes, offset: int, count: int) -> bytes:
+        """See Lower."""
+        return self.load(guest_path)[offset : offset + count]
+
+    def is_running(self, guest_path: bytes) -> bool:
+        """Whether a process runs this file."""
+        found = self._find(guest_path)
+        return isinstance(found, RegularFile) and found.runners > 0
+
+    def _find(self, guest_path: bytes) -> Inode | LowerEntry | None:
         """What is at an absolute path without links, `.` and `..`."""
         here: Inode | LowerEntry | None = self._fs.root
         for name in filter(None, guest_path.split(b"/")):
             here = self._inside(here).get(name)
         return here
-
-    def state(self, guest_path: bytes) -> NameState | None:
-        """What is under a path; None where that is more than a unit may see."""
-        return self._state(self.find(guest_path))
-
-    def content(self, guest_path: bytes) -> Content | None:
-        """State and content of a file; None where there is none that a unit may see."""
-        found = self.find(guest_path)
-        state = self._state(found)
-        return (state, self._data(found)) if state and state.kind == "file" else None
-
-    def everything(self) -> UnitFiles:
-        """All that a unit may see."""
-        files: dict[bytes, Content] = {}
-        folders: list[bytes] = []
-        hidden: list[bytes] = []
-        todo: list[tuple[bytes, Inode | LowerEntry | None]] = [(b"/", self._fs.root)]
-        while todo:
-            path, here = todo.pop()
-            state = self._state(here)
-            if state is None:
-                hidden.append(path)
-            elif state.kind == "directory":
-                folders.append(path)
-                todo += [(posixpath.join(path, n), i) for n, i in self._inside(here).items()]
-            else:
-                files[path] = state, self._data(here)
-        return UnitFiles(files, folders, hidden)
 
     def _inside(self, here: Inode | LowerEntry | None) -> Mapping[bytes, Inode | LowerEntry | None]:
         if isinstance(here, LazyDirectory):
@@ -235,20 +239,6 @@ class Present:
             return {n: e._replace(guest_path=posixpath.join(above, n)) for n, e in listing.items()}
         return {}
 
-    def _state(self, found: Inode | LowerEntry | None) -> NameState | None:
-        if not isinstance(found, LowerEntry):
-            return state_of(found)
-        mode = stat.S_IMODE(found.mode)
-        if stat.S_ISDIR(found.mode):
-            return NameState("directory", mode)
-        if not stat.S_ISREG(found.mode):
-            return None
-        sha256 = self._hashes.get(found.guest_path)
-        if sha256 is None:
-            sha256 = hashlib.sha256(self._data(found)).hexdigest()
-            self._hashes[found.guest_path] = sha256
-        return NameState("file", mode, sha256)
-
     def _data(self, found: Inode | LowerEntry | None) -> bytes:
         if isinstance(found, LowerEntry):
             return self._fs.volume.lower.load(found.guest_path)
@@ -256,16 +246,34 @@ class Present:
         return found.contents()
 
 
-def state_of(inode: Inode | None) -> NameState | None:
-    """The state of a file; None where it is more than a unit may see."""
-    if inode is None:
+_HIDDEN = LowerEntry(stat.S_IFLNK | 0o777, target=b"/")
+
+
+def _seen(found: Inode | LowerEntry | None) -> LowerEntry | None:
+    """What a unit may see of a file; None where that is not all of it."""
+    if isinstance(found, LowerEntry):
+        return found if stat.S_ISREG(found.mode) or stat.S_ISDIR(found.mode) else None
+    if isinstance(found, Directory):
+        return LowerEntry(found.mode)
+    if isinstance(found, RegularFile) and not found.writers and found.links == 1:
+        return LowerEntry(found.mode, found.size)
+    return None
+
+
+def state_of(found: Inode | LowerEntry | None, below: str = "") -> NameState | None:
+    """The state of a file; None where it is more than a unit may see. `below` is the SHA-256 of one
+    that nobody has looked up yet."""
+    if found is None:
         return NameState("absent")
-    mode = stat.S_IMODE(inode.mode)
-    if isinstance(inode, Directory):
-        return NameState("directory", mode)
-    if not isinstance(inode, RegularFile) or inode.writers or inode.links != 1:
+    seen = _seen(found)
+    if seen is None:
         return None
-    return NameState("file", mode, inode.sha256(), inode.runners > 0)
+    mode = stat.S_IMODE(seen.mode)
+    if stat.S_ISDIR(seen.mode):
+        return NameState("directory", mode)
+    if isinstance(found, RegularFile):
+        return NameState("file", mode, found.sha256(), found.runners > 0)
+    return NameState("file", mode, below)
 
 
 class _ObservedDirectory(LazyDirectory):
@@ -285,17 +293,17 @@ class _ObservedDirectory(LazyDirectory):
 class _UnitVolume(OverlayVolume):
     """The files of one unit, with what is seen and done."""
 
-    __slots__ = ("_bases", "blobs", "observations", "steps", "task")
+    __slots__ = ("_bases", "contents", "observations", "steps", "task")
 
-    lower: UnitFiles
+    lower: Present
 
-    def __init__(self, lower: UnitFiles, limits: RunLimits, task: Callable[[], LinuxTask]) -> None:
+    def __init__(self, lower: Present, limits: RunLimits, task: Callable[[], LinuxTask]) -> None:
         super().__init__(lower, limits)
         self.task = task
         """The process that runs."""
         self.observations: dict[tuple[_ObservedDirectory, bytes], Observation] = {}
         self.steps: list[UnitStep] = []
-        self.blobs: dict[str, bytes] = {}
+        self.contents: dict[bytes, int] = {}
         self._bases: dict[RegularFile, tuple[int, bytes]] = {}
         """Of files that are written to, version and content when they were last noted."""
 
@@ -309,7 +317,7 @@ class _UnitVolume(OverlayVolume):
         """See OverlayVolume."""
         inode = super().from_lower(guest_path, entry, parent)
         if isinstance(inode, RegularFile):
-            inode.runners += self.lower.states[guest_path].running
+            inode.runners += self.lower.is_running(guest_path)
         return inode
 
     def observe(self, directory: _ObservedDirectory, name: bytes, child: Inode | None) -> None:
@@ -321,23 +329,19 @@ class _UnitVolume(OverlayVolume):
             path = posixpath.join(seen_path(directory), name)
             self.observations[directory, name] = Observation(path, state)
 
-    def finals(self) -> Iterator[Observation]:
-        """What has changed under each name that was looked up."""
+    def changes(self) -> Iterator[tuple[Observation, int]]:
+        """As UnitResult has them."""
         for (directory, name), seen in self.observations.items():
             child = directory.peek(name)
-            assert not isinstance(child, LowerEntry)
             state = state_of(child)
             assert state is not None
             if state != seen.state:
-                yield Observation(seen.path, state)
-                if isinstance(child, RegularFile):
-                    self.keep(child.contents())
+                content = self.keep(child.contents()) if isinstance(child, RegularFile) else 0
+                yield Observation(seen.path, state), content
 
-    def keep(self, data: bytes) -> str:
-        """Have these bytes among the blobs."""
-        sha256 = hashlib.sha256(data).hexdigest()
-        self.blobs[sha256] = data
-        return sha256
+    def keep(self, data: bytes) -> int:
+        """Have these bytes among the contents."""
+        return self.contents.setdefault(data, len(self.contents))
 
     def note(self, name: str, *numbers: int, **more: object) -> None:
         """The running process has done this."""
@@ -363,7 +367,7 @@ class _UnitVolume(OverlayVolume):
                 continue
             content = inode.contents()
             start = len(base) if content.startswith(base) else 0
-            self.note("data", fd, start, len(inode.data), blob=self.keep(content[start:]))
+            self.note("data", fd, start, len(inode.data), content=self.keep(content[start:]))
             self._bases[inode] = inode.version, content
 
 
@@ -373,21 +377,10 @@ class _Inherited(OpenFile):
 
     __slots__ = ()
 
-    def read(self, count: int) -> NoReturn:
-        """Raises NotAUnit, as the others do."""
+    def _refuse(self, *_: Any, **_more: Any) -> NoReturn:
         raise NotAUnit("it uses an inherited file")
 
-    def seek(self, offset: int, whence: int) -> NoReturn:
-        """See `read`."""
-        self.read(offset)
-
-    def write(self, data: bytes) -> NoReturn:
-        """See `read`."""
-        self.read(0)
-
-    def room(self, count: int) -> NoReturn:
-        """See `read`."""
-        self.read(count)
+    read = write = seek = room = _refuse
 
 
 # -- running one -----------------------------------------------------------------------------------
@@ -457,26 +450,13 @@ _CALLS = syscalls.tables(
 class UnitMachine(LinuxMachine):
     """Runs one unit, and notes what it sees and does."""
 
-    def __init__(self, lower: UnitFiles, engine: Engine, limits: RunLimits, start: UnitStart,
+    def __init__(self, lower: Present, engine: Engine, limits: RunLimits, start: UnitStart,
                  listeners: Sequence[Listener] = ()) -> None:  # fmt: skip
-        self._volume = _UnitVolume(lower, limits, lambda: self.tasks[-1])
-        super().__init__(OverlayFileSystem(lower, limits, self._volume), engine, limits, listeners)
+        self.volume = _UnitVolume(lower, limits, lambda: self.tasks[-1])
+        super().__init__(OverlayFileSystem(lower, limits, self.volume), engine, limits, listeners)
         self.calls = _CALLS
         self.processes = start.pid - 1
         self._start = start
-
-    def result(self) -> Found:
-        """Run it. Raises NotAUnit, GuestFailed, LinuxError, KeyboardInterrupt."""
-        start, volume = self._start, self._volume
-        used = time.process_time()
-        if self.run(start.path, start.argv, start.envp, start.cwd).fault is not None:
-            raise NotAUnit("a fault ended a process")  # the steps do not have what it has shown
-        milliseconds = round((time.process_time() - used) * 1000)
-        finals, observations = tuple(volume.finals()), tuple(volume.observations.values())
-        steps = tuple(volume.steps)
-        return UnitResult(
-            start, self.limits, observations, steps, finals, milliseconds
-        ), volume.blobs
 
     def _execute(self, process: Process, control: Exec) -> LinuxTask:
         if not self.running:
@@ -493,33 +473,65 @@ class UnitMachine(LinuxMachine):
         return _Inherited(Inode(0, 0), int(kind))
 
     def _printed(self, fd: int, data: bytes) -> int:
-        self._volume.note("output", fd, blob=self._volume.keep(data))
+        self.volume.note("output", fd, content=self.volume.keep(data))
         return len(data)
 
 
 def run_unit(
-    lower: UnitFiles,
+    lower: Present,
     engine: Engine,
     limits: RunLimits,
     start: UnitStart,
     listeners: Sequence[Listener] = (),
-) -> Found | str:
+) -> UnitResult | str:
     """The result of a unit on these files, or why there is none; `limits` are those of the run
     that it is a part of. Raises KeyboardInterrupt."""
+    machine, used = (
+        UnitMachine(lower, engine, unit_limits(limits), start, listeners),
+        process_time(),
+    )
     try:
-        return UnitMachine(lower, engine, unit_limits(limits), start, listeners).result()
+        ended = machine.run(start.path, start.argv, start.envp, start.cwd)
     except (NotAUnit, GuestFailed, LinuxError) as error:
         return str(error)
+    if ended.fault is not None:
+        return "a fault ended a process"  # the steps do not have what it has shown
+    volume, milliseconds = machine.volume, round((process_time() - used) * 1000)
+    changes, observations = tuple(volume.changes()), tuple(volume.observations.values())
+    return UnitResult(start, machine.limits, observations, tuple(volume.steps), changes,
+                      tuple(volume.contents), milliseconds)  # fmt: skip
 
 
-def run_in_turn(start: UnitStart, machine: DrivenMachine) -> Found | str:
-    """The same on the files that are there now."""
+def run_all(
+    lower: Present,
+    engine: Engine,
+    limits: RunLimits,
+    entry: EntryPoint,
+    give: Callable[[UnitResult], None],
+) -> None:
+    """Run a whole bootstrap in order, for the results of its units. Raises KeyboardInterrupt."""
 
-    def listen(event: Event) -> None:
-        if isinstance(event, Tick):
-            machine.emit(start.pid, Tick)
+    def unit(start: UnitStart, machine: DrivenMachine) -> UnitResult | None:
+        result = machine.run_apart(start)
+        if isinstance(result, str) or not machine.holds(start, result):
+            return None
+        give(result)
+        return result
 
-    return run_unit(machine.present.everything(), machine.engine, machine.limits, start, [listen])
+    machine = DrivenMachine(OverlayFileSystem(lower, limits), engine, limits, (), unit)
+    output = Stream(None, len)
+    with suppress(GuestFailed, LinuxError):
+        for command in entry.commands:
+            argv, envp, cwd = started(entry, command)
+            streams = Stream(lambda _count: b""), output, output
+            if machine.run(argv[0], argv, envp, cwd, streams).status:
+                return
+
+
+def started(entry: EntryPoint, command: Sequence[str]) -> tuple[list[bytes], list[bytes], bytes]:
+    """Arguments, environment and folder that a command of an entry is started with."""
+    environment = [f"{name}={value}".encode() for name, value in entry.environment.items()]
+    return [word.encode() for word in command], environment, b"/" + entry.cwd.encode()
 
 
 # -- taking its steps ------------------------------------------------------------------------------
@@ -535,7 +547,7 @@ class DrivenMachine(LinuxMachine):
         engine: Engine,
         limits: RunLimits,
         listeners: Sequence[Listener],
-        units: Callable[[UnitStart, DrivenMachine], Found | None],
+        units: Callable[[UnitStart, DrivenMachine], UnitResult | None],
     ) -> None:
         super().__init__(files, engine, limits, listeners)
         self.engine = engine
@@ -551,11 +563,20 @@ class DrivenMachine(LinuxMachine):
 
     def _replace(self, task: machine.RunningProcess, control: Exec) -> RunResult | None:
         start = None if self._taking else self._start_of(task.process, control)
-        found = None if start is None else self.units(start, self)
-        if found is None:
+        result = None if start is None else self.units(start, self)
+        if result is None:
             return super()._replace(task, control)
-        self._take(task, control, *found)
+        self._take(task, control, result)
         return None
+
+    def run_apart(self, start: UnitStart) -> UnitResult | str:
+        """As `run_unit`: a unit on the files that are there now."""
+        return run_unit(self.present, self.engine, self.limits, start, [self.ticked])
+
+    def ticked(self, event: Event) -> None:
+        """Time passes here too. A listener of what is run apart."""
+        if isinstance(event, Tick):
+            self.emit(event.pid, Tick)
 
     def _start_of(self, process: Process, control: Exec) -> UnitStart | None:
         """Where a unit begins, if one does."""
@@ -595,9 +616,7 @@ class DrivenMachine(LinuxMachine):
             and all(self.present.state(seen.path) == seen.state for seen in result.observations)
         )
 
-    def _take(
-        self, task: machine.RunningProcess, control: Exec, result: UnitResult, blobs: Blobs
-    ) -> None:
+    def _take(self, task: machine.RunningProcess, control: Exec, result: UnitResult) -> None:
         """Do what the unit did. Raises Contradiction where that cannot be."""
         depth, self._taking = len(self.running), True
         try:
@@ -607,7 +626,7 @@ class DrivenMachine(LinuxMachine):
                 _same(len(self.running) >= depth, True)
                 here = self.running[-1]
                 here.process.calls = step.calls + (before if here.process is first else 0)
-                self._step(here, step, blobs)
+                self._step(here, step, result.contents)
             _same(len(self.running), depth - 1)
         except (Contradiction, StoppedEarly):
             raise
@@ -616,16 +635,18 @@ class DrivenMachine(LinuxMachine):
         finally:
             self._taking = False
 
-    def _step(self, task: machine.RunningProcess, step: UnitStep, blobs: Blobs) -> None:
+    def _step(
+        self, task: machine.RunningProcess, step: UnitStep, contents: Sequence[bytes]
+    ) -> None:
         process, numbers = task.process, [*step.numbers]
         if step.name == "data":
             fd, first, capacity = numbers
-            self._write(process, fd, first, capacity, blobs[step.blob])
+            self._write(process, fd, first, capacity, contents[step.content])
             return
         if step.name == "output":
             file = process.fds.get(numbers[0])
             _same(isinstance(file.inode, Stream) and file.writable, True)
-            file.write(blobs[step.blob])
+            file.write(contents[step.content])
             return
         handler = _TAKEN[step.name]
         done: int | Control

@@ -34,7 +34,6 @@ from bootstrap.runs.ahead import (
     Workers,
     find_plan,
     new_worker,
-    plan_from,
     run_ahead,
 )
 from bootstrap.runs.deciding import core_tree
@@ -67,7 +66,8 @@ class Settled(Ahead):
         if self.hanging and any(unit.state == "running" for unit in self._units):
             return True
         states = [(u.state == "waiting" and self._is_ready(u)) or u.state for u in self._units]
-        return not self._workers.all or not {True, "running"} & {*states}
+        able = any(thread.is_alive() for thread in self._workers.threads)
+        return not able or not {True, "running"} & {*states}
 
 
 class Begun(Settled):
@@ -89,7 +89,7 @@ def rebuilt(
     view, entry, kept = rebuild.visible(resolved, ENTRY)
 
     def run(*_: object) -> Any:
-        with Workers(2 if plan and plan.units else 0, employ) as workers:
+        with Workers(2 if plan and plan.units else 1, employ) as workers:
             units = kind(plan, view, RunLimits(), workers, **how)
             used.append(units)
             observed, products = rebuild.observe(view, entry, kept, ENGINE, units=units)
@@ -117,31 +117,39 @@ def plan(plain: str) -> RunPlan:
     done, units = rebuilt(None)
     assert text(done.report) == plain and done.report.jobs == 1
     assert len(units.log) == units.counts.units == 9
-    return plan_from(units.log)
+    return RunPlan(ahead.PLAN_SCHEMA, tuple(units.log))
 
 
 class Here(pool.WorkerProcess):
     """A worker in this process, which does nothing twice."""
 
-    known: ClassVar[dict[str, pool.WorkResult]] = {}
+    known: ClassVar[dict[str, list[Any]]] = {}
     most = 0
     """Instructions of a program."""
 
     def __init__(self) -> None:
-        self.heard = True
         self.over = threading.Event()
 
-    def do(self, task: pool.WorkTask, *_: Any, **_more: Any) -> pool.WorkResult:
+    def do(self, task: pool.WorkTask, note: Callable[[Any], None]) -> pool.WorkResult:
+        for value in self.made(task):
+            note(self.said(value))
+        return pool.WorkResult(None)
+
+    def made(self, task: pool.WorkTask) -> list[Any]:
+        """The results, as plain values of their own."""
         plain = json.loads(json.dumps(encode(task.value)))
         if self.most:
             plain["limits"]["instructions"] = self.most
-        key = json.dumps([plain, [blob.hex() for blob in task.blobs]])
+        key = json.dumps(plain)
         if key not in self.known:
-            value, blobs = ahead._work(plain, [*task.blobs], lambda note: None)
-            hashed = [pool.Blob(len(b), hashlib.sha256(b).hexdigest(), b) for b in blobs]
-            value = json.loads(json.dumps(encode(value)))
-            self.known[key] = pool.WorkResult(value, tuple(hashed))
-        return self.known[key]
+            made: list[object] = []
+            ahead._work(plain, made.append)
+            self.known[key] = [json.dumps(encode(one)) for one in made]
+        return [json.loads(one) for one in self.known[key]]
+
+    def said(self, value: Any) -> object:
+        """What it says where this is the result."""
+        return value
 
     def kill(self) -> None:
         self.over.set()
@@ -154,12 +162,9 @@ class Bounded(Here):
 
     most = 1_500_000
 
-    def do(self, task: pool.WorkTask, *_: Any, **_more: Any) -> pool.WorkResult:
-        found = super().do(task)
-        value: Any = json.loads(json.dumps(found.value))
-        if value["result"] is not None:
-            value["result"]["limits"]["instructions"] = 0
-        return pool.WorkResult(value, found.blobs)
+    def said(self, value: Any) -> object:
+        value["limits"]["instructions"] = 0
+        return value
 
 
 def test_with_a_good_plan_everything_is_taken(plan: RunPlan, plain: str) -> None:
@@ -167,7 +172,7 @@ def test_with_a_good_plan_everything_is_taken(plan: RunPlan, plain: str) -> None
     assert text(done.report) == plain
     assert done.report.jobs == 2 and done.report.result == "verified"
     counts = units.counts
-    assert (counts.units, counts.taken, counts.refused, counts.failed) == (9, 9, 0, 0)
+    assert (counts.units, counts.taken, counts.made, counts.failed) == (9, 9, 9, 0)
     decoded = typed(RunPlan, json.loads(json.dumps(encode(plan))))
     assert decoded == plan
 
@@ -215,7 +220,8 @@ def check_mutations(plan: RunPlan, plain: str, seeds: range) -> None:
         wrong = mutated(random.Random(seed), plan)
         done, units = rebuilt(wrong, Settled, employ=Bounded)
         assert text(done.report) == plain, seed
-        taken, refused = taken + units.counts.taken, refused + units.counts.refused
+        counts = units.counts
+        taken, refused = taken + counts.taken, refused + counts.made - counts.taken
     assert taken > len(seeds) and refused > len(seeds) // 10
 
 
@@ -229,56 +235,50 @@ def test_five_hundred_wrong_plans_give_the_same_report(plan: RunPlan, plain: str
 
 
 class _Dies(Here):
-    def do(self, task: pool.WorkTask, *_: Any, **_more: Any) -> pool.WorkResult:
+    def do(self, *_: Any, **_more: Any) -> pool.WorkResult:
         raise EOFError
 
 
 class _Hangs(Here):
     """It gives signs of life, but no result."""
 
-    def do(self, task: pool.WorkTask, *_: Any, **_more: Any) -> pool.WorkResult:
+    def do(self, *_: Any, **_more: Any) -> pool.WorkResult:
         self.over.wait()
         raise EOFError
 
 
-class _Silent(_Hangs):
-    def __init__(self) -> None:
-        super().__init__()
-        self.heard = False
-
-
 class _Nonsense(Here):
-    said = 0
+    count = 0
 
-    def do(self, task: pool.WorkTask, *_: Any, **_more: Any) -> pool.WorkResult:
-        _Nonsense.said += 1
-        good = super().do(task)
-        assert isinstance(good.value, dict)
-        values: list[object] = [7, {}, {"result": None}, {"result": {}}, {**good.value, "more": 1}]
-        if self.said % 6 == 5:
-            return pool.WorkResult(good.value, good.blobs[1:])
-        return pool.WorkResult(values[self.said % 6], good.blobs)
+    def said(self, value: Any) -> object:
+        _Nonsense.count += 1
+        return [7, {}, None, {**value, "more": 1}][self.count % 4]
 
 
-@pytest.mark.parametrize("kind", [_Dies, _Hangs, _Silent, _Nonsense])
+@pytest.mark.parametrize("kind", [_Dies, _Hangs, _Nonsense])
 def test_workers_that_are_of_no_use_cost_time_only(
-    kind: type[Here], plan: RunPlan, plain: str, monkeypatch: pytest.MonkeyPatch
+    kind: type[Here], plan: RunPlan, plain: str
 ) -> None:
-    way = Begun if issubclass(kind, _Hangs) else Settled
-    if kind is _Silent:
-        monkeypatch.setattr(pool, "SILENCE", 0)
-    patience = 600 if kind is _Silent else 0.05
-    done, units = rebuilt(plan, way, employ=kind, patience=patience)
+    way = Begun if kind is _Hangs else Settled
+    done, units = rebuilt(plan, way, employ=kind, patience=0.05)
     assert text(done.report) == plain
     assert units.counts.taken == 0
 
 
-@pytest.mark.parametrize("name", ["mute", "leaves", "text", "no json", "no blob", "odd result"])
-def test_processes_that_are_of_no_use_cost_time_only(name: str, plan: RunPlan, plain: str) -> None:
-    start = worker(name)
+@pytest.mark.parametrize(
+    "name", ["mute", "silent", "leaves", "text", "no json", "odd key", "odd note"]
+)
+def test_processes_that_are_of_no_use_cost_time_only(
+    name: str, plan: RunPlan, plain: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, patience = worker("mute" if name == "silent" else name), 0.2
+    if name == "silent":
+        monkeypatch.setattr(pool, "SILENCE", 1)
+        monkeypatch.setattr(pool, "BEAT", 0.2)
+        patience = 600
     employ: Callable[[], pool.WorkerProcess] = lambda: pool.WorkerProcess(start)  # noqa: E731
     way = Begun if name == "mute" else Settled
-    done, units = rebuilt(plan, way, employ=employ, patience=0.2)
+    done, units = rebuilt(plan, way, employ=employ, patience=patience)
     assert text(done.report) == plain
     assert units.counts.taken == 0
 
@@ -286,13 +286,10 @@ def test_processes_that_are_of_no_use_cost_time_only(name: str, plan: RunPlan, p
 class _Lies(Here):
     """What it says can be a unit's, but it is not: it closes what was never open."""
 
-    def do(self, task: pool.WorkTask, *_: Any, **_more: Any) -> pool.WorkResult:
-        good = super().do(task)
-        value = json.loads(json.dumps(good.value))
-        step = {**value["result"]["steps"][0], "name": "close", "numbers": [77],
-                "path": None, "result": 0}  # fmt: skip
-        value["result"]["steps"].insert(0, step)
-        return pool.WorkResult(value, good.blobs)
+    def said(self, value: Any) -> object:
+        step = {**value["steps"][0], "name": "close", "numbers": [77], "path": None, "result": 0}
+        value["steps"].insert(0, step)
+        return value
 
 
 @contextmanager
@@ -304,14 +301,14 @@ def ahead_of(
 ) -> Iterator[Ahead | None]:
     """As `bootstrap verify --jobs 2` of the embedded path has it, with this plan."""
     resolved = embedded()
-    view, _, _ = rebuild.visible(resolved, ENTRY)
+    view, entry, _ = rebuild.visible(resolved, ENTRY)
     name = ahead.plan_name(resolved.step.file, ENTRY)
     monkeypatch.setattr(ahead, "cache_root", lambda: place)
     if plan is not None:
         monkeypatch.setattr(ahead, "find_plan", lambda *_: plan)
     monkeypatch.setattr(ahead, "Workers", functools.partial(Workers, employ=employ))
     monkeypatch.setattr(ahead, "Ahead", Settled)
-    with run_ahead([(name, view, RunLimits())], 2, learn=True) as (units,):
+    with run_ahead([(name, view, entry, RunLimits())], 2, learn=True) as (units,):
         yield units
 
 
@@ -342,7 +339,7 @@ def test_a_learned_plan_that_is_of_no_use_is_learned_anew(
         plan, units=tuple(replace(u, start=replace(u.start, umask=0)) for u in plan.units)
     )
     ahead.save_plan(old, place)
-    for jobs, there in ((2, False), (1, True), (2, True)):
+    for jobs, there in ((1, False), (1, True), (2, True)):
         with ahead_of(None, monkeypatch, place=tmp_path) as run:
             report = rebuild.rebuild(embedded(), ENTRY, ENGINE, units=run).report
         assert (text(report), report.jobs) == (plain, jobs)
@@ -358,11 +355,11 @@ def test_what_is_short_or_has_no_plan_is_run_in_order_unless_it_is_asked_for(
     long = replace(plan, units=(replace(plan.units[0], milliseconds=1 << 20), *plan.units[1:]))
     for found, jobs in ((None, 2), (plan, 2), (long, 1)):
         monkeypatch.setattr(ahead, "find_plan", lambda *_, found=found: found)
-        view, _, _ = rebuild.visible(embedded(), ENTRY)
-        with run_ahead([("x.plan", view, RunLimits())], jobs) as (units,):
+        view, entry, _ = rebuild.visible(embedded(), ENTRY)
+        with run_ahead([("x.plan", view, entry, RunLimits())], jobs) as (units,):
             assert units is None
         counted = RunLimits(instructions=1 << 40)
-        with run_ahead([("x.plan", view, counted)], 2, learn=True) as (units,):
+        with run_ahead([("x.plan", view, entry, counted)], 2, learn=True) as (units,):
             assert units is None
     assert [*tmp_path.iterdir()] == []
 
@@ -375,9 +372,9 @@ def waiting() -> None:
     started = threading.Event()
 
     class Starts(_Hangs):
-        def do(self, task: pool.WorkTask, *_: Any, **_more: Any) -> pool.WorkResult:
+        def do(self, *how: Any, **more: Any) -> pool.WorkResult:
             started.set()
-            return super().do(task)
+            return super().do(*how, **more)
 
     class Late(Ahead):
         def _wait_for(self, *how: Any) -> None:
@@ -390,7 +387,7 @@ def waiting() -> None:
             return super().__call__(start, machine)
 
     with polite():
-        rebuilt(plan_from(units.log), Late, employ=Starts)
+        rebuilt(RunPlan(ahead.PLAN_SCHEMA, tuple(units.log)), Late, employ=Starts)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -410,16 +407,10 @@ def test_a_signal_ends_the_wait(number: signal.Signals) -> None:
 class _LiesWell(Here):
     """It says of the last program that is made that it is another."""
 
-    def do(self, task: pool.WorkTask, *_: Any, **_more: Any) -> pool.WorkResult:
-        good = super().do(task)
-        value, lie = json.loads(json.dumps(good.value)), b"another program"
-        if value["result"]["start"]["argv"][-1] != b"hello".hex():
-            return good
-        blob = pool.Blob(len(lie), hashlib.sha256(lie).hexdigest(), lie)
-        for step in value["result"]["steps"]:
-            if step["name"] == "data":
-                step["blob"] = blob.sha256
-        return pool.WorkResult(value, (*good.blobs, blob))
+    def said(self, value: Any) -> object:
+        if value["start"]["argv"][-1] == b"hello".hex():
+            value["contents"] = [b"another program".hex() for _ in value["contents"]]
+        return value
 
 
 def test_the_recheck_finds_a_worker_that_lies(plan: RunPlan) -> None:
@@ -453,7 +444,9 @@ def test_fail_fast_stops_at_the_first_mismatch(
 def test_each_plan_that_is_shipped_is_of_a_step_file() -> None:
     """And can be read: of one that cannot, nobody would ever hear."""
     places = sorted((ROOT / "steps").glob("*.plan"))
-    assert len(places) >= 2
+    newest = {place.name.split(".kaem")[0] for place in places}
+    assert newest >= {f"stage0-posix-1.9.1-{arch}" for arch in
+                      ("x86", "AMD64", "AArch64", "riscv64", "riscv32")}  # fmt: skip
     for place in places:
         steps, entry, _ = place.name.rsplit(".", 2)
         assert entry in parse((ROOT / "steps" / f"{steps}.toml").read_bytes(), place.name).entries
@@ -479,16 +472,47 @@ def test_several_architectures_share_the_workers(
     with LiveLine(quiet=True) as line:
         reports, _ = rebuild_each(tasks, 2, ShownProgress(line, ["x86"]))
     assert [(text(one), one.jobs) for one in reports.reports] == [(plain, 2)] * 2
-    assert len(employed) == 2
+    assert len(employed) == 1  # and this process
+
+
+@pytest.mark.parametrize(("kind", "jobs"), [(Here, 2), (_Dies, 1), (_Nonsense, 1)])
+def test_of_several_one_without_a_plan_is_run_by_one_worker(
+    kind: type[Here], jobs: int, plain: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its units come one after another, and are taken like any others."""
+    monkeypatch.setattr(ahead, "find_plan", lambda *_: None)
+    monkeypatch.setattr(ahead, "Workers", functools.partial(Workers, employ=kind))
+    monkeypatch.setattr(ahead, "Ahead", Settled)
+    tasks = [VerifyTask(embedded(), ENTRY, RunLimits())] * 2
+    with LiveLine(quiet=True) as line:
+        reports, _ = rebuild_each(tasks, 2, ShownProgress(line, ["x86"]))
+    assert [(text(one), one.jobs) for one in reports.reports] == [(plain, jobs)] * 2
+
+
+def test_others_are_run_here_while_a_worker_is_at_the_unit_whose_turn_it_is(
+    plan: RunPlan, plain: str
+) -> None:
+    """The plan has the first unit twice."""
+    here = list[object]()
+
+    class Counted(Begun):
+        def _run_here(self, unit: Any, machine: DrivenMachine) -> None:
+            here.append(unit.number)
+            super()._run_here(unit, machine)
+
+    twice = replace(plan, units=plan.units[:1] * 2)
+    done, units = rebuilt(twice, Counted, employ=_Hangs, patience=0.5)
+    assert text(done.report) == plain
+    assert (here, units.counts.made, units.counts.failed) == ([1], 1, 1)
 
 
 def test_what_can_be_begun_of_a_later_run_is_begun_where_the_first_has_nothing(
     plan: RunPlan,
 ) -> None:
-    workers, one = Workers(0), Here()
+    workers = Workers(1)
     view = rebuild.visible(embedded(), ENTRY)[0]
     runs = [Ahead(plan, view, RunLimits(), workers) for _ in range(2)]
     for run in reversed(runs):
         run._begun = True  # what its first unit reads is there
-        found = workers._next(one)
+        found = workers.next_unit()
         assert found is not None and found[0] is run and found[1].number == 0

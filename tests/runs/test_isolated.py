@@ -16,14 +16,16 @@ from pathlib import Path
 import pytest
 
 from bootstrap import host
-from bootstrap.cli import several
 from bootstrap.core.errors import BadInput
 from bootstrap.debug.gdb.wire import frame
 from bootstrap.known import find
+from bootstrap.linux.limits import RunLimits
 from bootstrap.runs import pool
+from bootstrap.runs.ahead import Ahead, Workers
+from bootstrap.runs.rebuild import visible
 from tests.cli.command import ROOT, bootstrap, environment
 from tests.debug.gdb.clients import gdb_for
-from tests.runs.tiny import tasks_for
+from tests.runs.tiny import ENTRY, embedded
 from tests.runs.works import Quiet
 
 TRAP = "import os\nos.write(2, b'PLANTED ' + __name__.encode() + b'\\n')\nos._exit(9)\n"
@@ -52,9 +54,11 @@ def names(trace: Path, tmp_path_factory: pytest.TempPathFactory) -> set[str]:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
             )  # fmt: skip
 
-        task = several._given(tasks_for(["x86"])[0])
-        watcher = Quiet()
-        pool.run_each(lambda: start("bootstrap.cli.several:worker"), [task], 1, watcher)
+        resolved = embedded()
+        view, entry, _ = visible(resolved, ENTRY)
+        run = Ahead(None, view, RunLimits(), Workers(1), entry=entry)
+        task, watcher = pool.WorkTask("x86", run.task(run.ready()[0])), Quiet()
+        pool.run_each(lambda: start("bootstrap.runs.ahead:worker"), [task], 1, watcher)
         assert isinstance(watcher.results[0], pool.WorkResult)
         with start("bootstrap.cli.main:main", "gdb", "--stdio", str(trace)) as server:
             assert b"QC1" in server.communicate(frame(b"qC") + frame(b"k"))[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import select
 import signal
@@ -14,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from bootstrap.core.errors import BadInput, BootstrapError, GuestFailed
-from bootstrap.documents import MAX_DOCUMENT, typed
+from bootstrap.documents import typed
 from bootstrap.runs import pool
-from bootstrap.runs.pool import Blob, Died, WorkResult, WorkTask, run_each
+from bootstrap.runs.pool import MAX_FRAME, Died, WorkResult, WorkTask, run_each
 from tests.runs.works import RAW, Quiet, worker
 
 
@@ -55,19 +54,6 @@ def test_nothing_to_do() -> None:
     assert run(["doubled"], []).heard == []
 
 
-@pytest.mark.parametrize("keep", [True, False])
-def test_bytes_are_hashed_here_and_kept_if_asked_for(keep: bool) -> None:
-    given = [b"", b"ab", bytes(3 << 20)]
-    watcher = Quiet()
-    run_each(worker("doubled"), [WorkTask("x86", 1, given)], 1, watcher, keep)
-    (result,) = watcher.results
-    assert isinstance(result, WorkResult)
-    for blob, data in zip(result.blobs, given, strict=True):
-        twice = 2 * data
-        sha256 = hashlib.sha256(twice).hexdigest()
-        assert blob == Blob(len(twice), sha256, twice if keep else b"")
-
-
 def test_each_has_a_process_that_no_polite_signal_reaches() -> None:
     pids = set()
     for value in values(run(["where"], [None, None], 2)):
@@ -91,7 +77,7 @@ def test_a_death_is_a_result_of_its_own_and_the_others_go_on(
 ) -> None:
     died, well = run(["dies"], [how, "well"]).results
     assert died == Died(exit_code) and str(died) == words
-    assert well == WorkResult("well", ())
+    assert well == WorkResult("well")
 
 
 def test_a_death_in_the_middle_of_a_word() -> None:
@@ -144,8 +130,8 @@ def test_silence_ends_the_run(
 
 @pytest.mark.parametrize("way", ["there", "back"])
 def test_what_is_over_the_maximum_ends_the_run(way: str) -> None:
-    length = MAX_DOCUMENT if way == "there" else MAX_DOCUMENT // 2
-    with pytest.raises(GuestFailed, match=rf"record of \d+ bytes .*at most {MAX_DOCUMENT}"):
+    length = MAX_FRAME if way == "there" else MAX_FRAME // 2
+    with pytest.raises(GuestFailed, match=rf"record of \d+ bytes .*at most {MAX_FRAME}"):
         run(["pair"], ["x" * length])
 
 

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import io
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bootstrap.cli import several, verify
+from bootstrap.cli import verify
 from bootstrap.cli.commands import parser
 from bootstrap.cli.live import LiveLine, Style
 from bootstrap.cli.progress import ShownProgress
 from bootstrap.cli.several import rebuild_each
 from bootstrap.cli.verify import is_several, write_products
-from bootstrap.core.errors import BadInput, GuestFailed
+from bootstrap.core.errors import BadInput
 from bootstrap.core.verdict import Findings
-from bootstrap.documents import BadValue, encode
 from bootstrap.instruments import default_engine
-from bootstrap.report import Report, lowered, to_text
-from bootstrap.runs.pool import Blob, WorkResult
-from bootstrap.runs.rebuild import Rebuilt, observe, rebuild, visible
+from bootstrap.report import Report, lowered
+from bootstrap.runs.rebuild import Rebuilt, rebuild
 from bootstrap.sources import Resolved
 from tests.runs.known import known_to_the_core
 from tests.runs.tiny import ENTRY, resolved_for, tasks_for
-from tests.runs.works import worker
 
 PLAIN = Style(terminal=False, colour=False, unicode=True, width=lambda: 80)
 
@@ -47,7 +42,6 @@ def test_all_runs_in_the_order_asked_for_and_as_alone() -> None:
     assert [r.arch for r in reports.reports] == list(arches)
     assert (reports.totals.answers, reports.totals.matching) == (3, 3)
     for task, one in zip(tasks, rebuilt, strict=True):
-        assert one is not None
         alone = rebuild(task.resolved, ENTRY, default_engine())
         assert one.products == alone.products
         assert without_times(one) == without_times(alone)
@@ -66,74 +60,15 @@ def without_times(rebuilt: Rebuilt) -> Any:
     return replace(rebuilt.report, totals=totals)
 
 
-def test_products_stay_with_the_worker_unless_they_are_asked_for() -> None:
+def test_products_are_kept_only_if_they_are_asked_for() -> None:
     _, (rebuilt,) = rebuild_each(tasks_for(["x86"]), 1, shown(io.StringIO(), "x86"))
-    assert rebuilt is not None and rebuilt.products == {}
+    assert rebuilt.products == {}
 
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """The core has a step file for what is run here."""
     known_to_the_core(monkeypatch)
-
-
-@pytest.fixture
-def second(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Has the second worker that is started be another one, by its name in `works`."""
-
-    def put(name: str) -> None:
-        starts = iter([several._start, worker(name), several._start])
-        monkeypatch.setattr(several, "_start", lambda: next(starts)())
-
-    return put
-
-
-def test_a_run_whose_process_dies_is_an_error_with_a_report(second: Callable[[str], None]) -> None:
-    second("half")
-    stream = io.StringIO()
-    tasks = tasks_for(["x86", "AMD64", "riscv32"])
-    reports, rebuilt = rebuild_each(tasks, 1, shown(stream, "x86", "AMD64", "riscv32"))
-    assert [r.result for r in reports.reports] == ["verified", "error", "verified"]
-    assert (reports.result, reports.exit_code) == ("error", 3)
-    assert rebuilt[1] is None and rebuilt[2] is not None
-    assert [a.status for a in reports.reports[1].artifacts] == ["missing"]
-    assert "exit status 7" in reports.claim and "exit status 7" in to_text(reports)
-    assert encode(reports)["reports"][1]["failure"]["process"] is None
-    assert "AMD64    error" in stream.getvalue()
-
-
-def test_what_a_run_cannot_give_back_is_not_believed(second: Callable[[str], None]) -> None:
-    second("odd result")
-    with pytest.raises(GuestFailed, match=r"^AMD64: .*must be a table"):
-        rebuild_each(tasks_for(["x86", "AMD64"]), 1, shown(io.StringIO(), "x86", "AMD64"))
-
-
-def test_a_lie_about_the_products_is_seen() -> None:
-    """Whatever a worker says of hashes, its bytes are what is judged."""
-    (task,) = tasks_for(["x86"])
-    runs = several._Runs([task], shown(io.StringIO(), "x86"))
-    runs.on_start(0)
-    view, entry, kept = visible(task.resolved, ENTRY)
-    observed, products = observe(view, entry, kept, default_engine())
-    (good,) = [content for content, _ in products.values()]
-    names = several._Done(observed, (("x86/hex0", 0o755),))
-    for data, result in ((good, "verified"), (good + b"!", "mismatch")):
-        blob = Blob(len(data), hashlib.sha256(data).hexdigest(), b"")
-        runs.on_end(0, WorkResult(encode(names), (blob,)))
-        assert runs.reports[0].result == result
-    for blobs in ((), (blob, blob)):
-        with pytest.raises(BadValue, match="1 names for"):
-            runs.on_end(0, WorkResult(encode(names), blobs))
-    text = json.dumps(encode(names)).replace('"started_by": null', '"started_by": 0')
-    with pytest.raises(BadValue, match=r"observed\.records\[0\]\.started_by is no earlier process"):
-        runs.on_end(0, WorkResult(json.loads(text), (blob,)))
-
-
-def test_a_worker_runs_the_tree_that_was_resolved_or_none() -> None:
-    given = several._given(tasks_for(["x86"])[0])
-    blobs = [*given.blobs[:-1], given.blobs[-1] + b"\n"]
-    with pytest.raises(BadInput, match="was given the tree"):
-        several._work(encode(given.value), blobs, lambda _: None)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +83,7 @@ def test_products_of_all_go_into_one_folder(tmp_path: Path) -> None:
     arches = ("x86", "AMD64")
     each = [resolved_for(arch) for arch in arches]
     rebuilt = [rebuild(one, ENTRY, default_engine()) for one in each]
-    write_products(tmp_path / "out", [rebuilt[0], None], each)
+    write_products(tmp_path / "out", rebuilt[:1], each[:1])
     assert files(tmp_path / "out") == ["x86/hex0"]
     write_products(tmp_path / "both", rebuilt, each)
     assert files(tmp_path / "both") == ["AMD64/hex0", "x86/hex0"]

@@ -34,7 +34,7 @@ def run(tree: SourceTree, plan: RunPlan | None) -> tuple[Report, str, Ahead | No
             digest.update(line.encode("utf-8", "surrogateescape"))
 
     limits, entry = RunLimits(), ENTRIES[0]
-    with Workers(2 if plan else 0) as workers:
+    with Workers(2 if plan else 1) as workers:
         view = visible(given, entry)[0]
         units = Ahead(plan, view, limits, workers) if plan else None
         report = rebuild(given, entry, default_engine(), limits, [listen], units=units).report
