@@ -16,7 +16,7 @@ import pytest
 from bootstrap.known import find
 from bootstrap.trace.lineage import FileVersion, ProcessRecord
 from tests.bench import __main__ as bench
-from tests.bench import hostile, qemu, single, tree, whole
+from tests.bench import hostile, qemu, schedule, single, tree, whole
 from tests.bench.guest import TOOLS, chosen
 from tests.bench.tables import HEAD, Pairs, Row, median_wall, megabytes, ratio_row, seconds, table
 from tests.bench.timing import Cost, Failed, Running, parse, timed
@@ -296,3 +296,13 @@ def test_a_line_of_the_stopwatch() -> None:
         parse(line % 11, "x", (0,))
     with pytest.raises(Failed, match="x: cannot be executed: Exec format error"):
         parse('{"error": "Exec format error"}', "x", (0,))
+
+
+def test_enough_can_be_run_at_once() -> None:
+    """The bars of docs/speed.md, from measured times of units."""
+    plans = schedule.shipped()
+    assert len(plans) >= 5
+    for name, plan in plans.items():
+        assert schedule.times_faster(plan, 1) == pytest.approx(1, abs=0.001), name
+        assert schedule.times_faster(plan, 2) >= 1.75, name
+        assert schedule.times_faster(plan, 4) >= 2.7, name

@@ -22,7 +22,7 @@ import pytest
 from bootstrap.cli.live import LiveLine
 from bootstrap.cli.progress import ShownProgress
 from bootstrap.cli.several import VerifyTask, rebuild_each
-from bootstrap.documents import encode, from_json, typed
+from bootstrap.documents import encode, typed
 from bootstrap.instruments import default_engine
 from bootstrap.known.schema import parse
 from bootstrap.linux.limits import RunLimits
@@ -441,17 +441,23 @@ def test_fail_fast_stops_at_the_first_mismatch(
     assert report.jobs == jobs
 
 
-def test_each_plan_that_is_shipped_is_of_a_step_file() -> None:
-    """And can be read: of one that cannot, nobody would ever hear."""
+def test_each_plan_that_is_shipped_is_of_a_step_file(tmp_path: Path) -> None:
+    """And is found, and can be begun: of one that cannot, nobody would ever hear."""
     places = sorted((ROOT / "steps").glob("*.plan"))
     newest = {place.name.split(".kaem")[0] for place in places}
     assert newest >= {f"stage0-posix-1.9.1-{arch}" for arch in
                       ("x86", "AMD64", "AArch64", "riscv64", "riscv32")}  # fmt: skip
     for place in places:
         steps, entry, _ = place.name.rsplit(".", 2)
-        assert entry in parse((ROOT / "steps" / f"{steps}.toml").read_bytes(), place.name).entries
-        found = from_json(RunPlan, place.read_bytes(), place.name)
-        assert len(ahead._units(found)) == len(found.units) > 70
+        step = parse((ROOT / "steps" / f"{steps}.toml").read_bytes(), place.name)
+        assert entry in step.entries
+        assert ahead.plan_name(f"steps/{steps}.toml", entry) == place.name
+        found = find_plan(place.name, tmp_path)
+        assert found is not None
+        units = ahead._units(found)
+        assert len(units) == len(found.units) > 70
+        given = {path for unit in units for path, maker in unit.inputs.items() if maker is None}
+        assert given <= {b"/" + path.encode() for path in step.materials}
 
 
 def test_several_architectures_share_the_workers(
