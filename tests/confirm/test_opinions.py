@@ -20,7 +20,7 @@ from bootstrap.handoff import by_valgrind
 from bootstrap.handoff.by_valgrind import with_heap
 from bootstrap.handoff.containers.programs import elf
 from bootstrap.handoff.natively import missed_by_qemu
-from bootstrap.known import EMBEDDED
+from bootstrap.known import EMBEDDED, find
 from bootstrap.report.model import NameAndVersion
 from bootstrap.report.opinion import JudgedBy, Made, ReleaseOpinion, SeenFile
 from bootstrap.report.ways import BY_NAME, WAYS
@@ -98,6 +98,24 @@ def test_upstreams_own_answers_speak_for_themselves(checkout: Path) -> None:
     changed = {"x86.answers": SourceFile(f"{'2' * 64}  x\n".encode()), **found.tree.files}
     [(_, sight)] = published(replace(found, step=step, tree=found.tree.but(files=changed)))
     assert sight.files == {"x": "2" * 64}
+
+
+def test_what_is_published_differs_where_it_was_changed() -> None:
+    """What is pinned of another seed, and a recorded value: held against the step file as it is."""
+    step, other = find("stage0-posix", "1.9.1", "x86"), find("stage0-posix", "1.9.1", "AMD64")
+    path, name = "x86/artifact/hex0", "hex0-seed"
+    seeds = {name: replace(step.seeds[name], sha256=other.seeds[name].sha256)}
+    bad = replace(step, native={**step.native, path: SHA}, seeds=seeds)
+    for given, differ in ((step, set()), (bad, {"recorded", "pins"})):
+        columns = [
+            Voice(BY_NAME[name], "read", replace(OPINION, opinion=name, artifacts=files))
+            for name, sight in published(replace(embedded(), step=given))
+            if (files := tuple(SeenFile(path, sha256) for path, sha256 in sight.files.items()))
+        ]
+        found = confirmation(OPINION, step.known(), columns, 1, {})
+        assert {"recorded", "pins"} < {one.way.name for one in columns}
+        assert {one.way.name for one in found.opinions if one.result == "differ"} == differ
+        assert found.claim.startswith(f"recorded differs first at {path}") == bool(differ)
 
 
 OPINION = ReleaseOpinion(
