@@ -107,11 +107,12 @@ def _tool(arch: str) -> Path:
     raise BadInput(f"{found}: there is no {_NAMES[arch]} beside it, so it runs no {arch} program")
 
 
-def _fault(box: HostBox, root: Path, step: BuildStep, arch: str) -> str | None:
+def _fault(box: HostBox, root: Path, step: BuildStep, arch: str, tool: bytes) -> str | None:
     """Run a command; why it did not come to a good end. Raises BadInput where the box does not."""
     found = inside(root, step.program)
     if found is None:
         return "is not there"
+    box.put(_TOOL, tool)  # whatever the commands before did to it
     try:
         box.put(_PROGRAM, with_heap(read_file(found, _LARGEST), arch))
     except BadInput as fault:
@@ -128,13 +129,14 @@ def _by_valgrind(resolved: Resolved, _entry: str, tick: Saying) -> Sight:
     with scratch_folder("bootstrap-confirm-") as place:
         root = place / "root"
         box = HostBox(bubblewrap(), root, arch)
-        box.put(_TOOL, read_file(_tool(arch), _LARGEST))
+        tool = read_file(_tool(arch), _LARGEST)
+        box.put(_TOOL, tool)
         if box.asked(_ON_VALGRIND[arch], _WORDS, **_ENVIRONMENT) == 0:
             raise BadInput("valgrind's tool does not execute a program: it is not valgrind's CPU")
         lay_out(view, root)
         for step in steps:
             tick(f"valgrind: {step.output}")
-            if why := _fault(box, root, step, arch):
+            if why := _fault(box, root, step, arch, tool):
                 stopped = f"{step.where}: {step.argv[0]} {why}"
                 break
         made = read_folder(root).files

@@ -23,7 +23,7 @@ from bootstrap.handoff.containers.container import Container
 from bootstrap.handoff.containers.engines import Bubblewrap, ask, explained, last_line
 from bootstrap.handoff.containers.programs import NAME, elf
 from bootstrap.handoff.containers.running import run_container
-from bootstrap.handoff.containers.safe_paths import open_anyway
+from bootstrap.handoff.containers.safe_paths import open_anyway, remove
 from bootstrap.runs.opinions import Maker, Saying, Sight, code_of, file_digest
 from bootstrap.runs.rebuild import visible
 from bootstrap.signals import scratch_folder
@@ -70,9 +70,12 @@ class HostBox:
         root.mkdir()
 
     def put(self, name: str, program: bytes) -> None:
-        """A program at the top of the root."""
-        (self._root / name).write_bytes(program)
-        (self._root / name).chmod(0o755)
+        """A program at the top of the root, in place of what a program in the box left there."""
+        place = self._root / name
+        remove(place)
+        with place.open("xb") as stream:
+            stream.write(program)
+        place.chmod(0o755)
 
     def run(
         self,

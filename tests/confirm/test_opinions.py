@@ -19,7 +19,7 @@ from bootstrap.core.release import SourceFile
 from bootstrap.handoff import by_valgrind
 from bootstrap.handoff.by_valgrind import with_heap
 from bootstrap.handoff.containers.programs import elf
-from bootstrap.handoff.natively import missed_by_qemu
+from bootstrap.handoff.natively import HostBox, missed_by_qemu
 from bootstrap.known import EMBEDDED, find
 from bootstrap.report.model import NameAndVersion
 from bootstrap.report.opinion import JudgedBy, Made, ReleaseOpinion, SeenFile
@@ -306,6 +306,16 @@ def test_what_is_not_valgrinds_cpu_is_no_vote(
     monkeypatch.setattr(by_valgrind, "_tool", lambda _arch: tmp_path / "tool")
     sight = made(replace(maker, inputs=lambda _: inputs), embedded(), ENTRY, lambda _: None, inputs)
     assert not sight.files and said in sight.unmade, sight
+
+
+def test_what_a_program_left_leads_nobody_out_of_the_root(tmp_path: Path) -> None:
+    box = HostBox(None, tmp_path / "root", "x86")  # type: ignore[arg-type]
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"mine")
+    (tmp_path / "root" / "program").symlink_to(outside)
+    box.put("program", b"new")
+    assert outside.read_bytes() == b"mine"
+    assert (tmp_path / "root" / "program").read_bytes() == b"new"
 
 
 def test_what_valgrind_cannot_run_ends_it_with_the_place() -> None:
