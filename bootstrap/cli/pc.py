@@ -28,7 +28,6 @@ from bootstrap.linux.limits import with_options
 from bootstrap.machines.builder_hex0 import Stages, read_stages, release_image
 from bootstrap.machines.call_log import USER, CallLog, PcCall, line
 from bootstrap.machines.disk import Disk
-from bootstrap.machines.effects import SCHEMA, Watch
 from bootstrap.machines.pc import GateWatch, Pc, PcLimits
 from bootstrap.runs.deciding import core_tree, release_of
 from bootstrap.sources import Cache, resolve
@@ -116,6 +115,8 @@ def log_of(dest: str | None, effects: str | None) -> Iterator[GateWatch | None]:
     if dest is None and effects is None:
         yield None
         return
+    from bootstrap.diff.machine_effects import SCHEMA, Watch
+
     watch = Watch()
     with tempfile.TemporaryFile() as file:
 
@@ -131,12 +132,16 @@ def log_of(dest: str | None, effects: str | None) -> Iterator[GateWatch | None]:
             file.seek(0)
             each(
                 dest and (lambda: write_pieces(dest, _pieces(file))),
-                effects and (lambda: write_json(effects, _effects(watch))),
+                effects
+                and (
+                    lambda: write_json(
+                        effects,
+                        document(
+                            schema=SCHEMA, kernel="builder-hex0's kernel", programs=watch.programs()
+                        ),
+                    )
+                ),
             )
-
-
-def _effects(watch: Watch) -> dict[str, object]:
-    return document(schema=SCHEMA, kernel="builder-hex0's kernel", programs=watch.programs())
 
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:

@@ -1,6 +1,6 @@
 """What the processes of two runs did that has an effect, on whatever kernels they ran.
 
-A recorded run's side is made of its trace, another's is a document (bootstrap.machines.effects).
+A recorded run's side is made of its trace, another's is a document (machine_effects.py).
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ from bootstrap.core.abi import O_ACCMODE, O_APPEND, O_RDONLY
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import read_file
 from bootstrap.diff.comparison import MOST, Both, Comparison, recognise
-from bootstrap.documents import from_json
-from bootstrap.linux.call_tables import find
-from bootstrap.machines.effects import (
+from bootstrap.diff.machine_effects import (
     PATH_CALLS,
     SCHEMA,
     STREAMS,
@@ -30,6 +28,8 @@ from bootstrap.machines.effects import (
     WrittenBytes,
     absolute,
 )
+from bootstrap.documents import from_json
+from bootstrap.linux.call_tables import find
 from bootstrap.report.page import Page
 from bootstrap.trace.calls import signed
 from bootstrap.trace.columns import shown

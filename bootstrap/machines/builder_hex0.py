@@ -21,7 +21,8 @@ from bootstrap.core.release import EntryPoint, Release, Tree, compare_materials,
 from bootstrap.core.verdict import ComparedFile, compare
 from bootstrap.languages import hex0
 from bootstrap.machines.disk import SECTOR, Disk
-from bootstrap.machines.pc import GateWatch, Pc, PcLimits, positions
+from bootstrap.machines.emulation import positions
+from bootstrap.machines.pc import GateWatch, Pc, PcLimits
 
 STAGE1, STAGE2 = "builder-hex0-x86-stage1.hex0", "builder-hex0-x86-stage2.hex0"
 SYSTEM_CALL = 0x80

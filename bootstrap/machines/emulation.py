@@ -1,17 +1,33 @@
-"""Runs an engine to its end: what its hooks cannot raise, a limit of time, Ctrl-C."""
+"""What a PC and UEFI firmware have in common: one x86 CPU, hooks on it, and how it is stopped.
+
+There is no clock. RDTSC would give the host's counter, and in ring 0, where boot sectors and UEFI
+programs run, nothing refuses it (CR4.TSD is for the others), nor has Unicorn a hook for it. So each
+block is looked at once, as it is translated and before it runs, for the instructions that are
+served here. The CPU model has no RDTSCP, RDRAND and RDSEED.
+"""
 
 import ctypes
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from unicorn import Uc, UcError
-from unicorn.unicorn_py3.unicorn import uclib
+from unicorn import unicorn_const as uc
+from unicorn import x86_const as x86
+from unicorn.unicorn_py3.unicorn import uc_tb, uclib
 
 from bootstrap import signals
-from bootstrap.core.errors import GuestFailed
+from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.linux.slices import ticking
 
 _TICK = 0.1
+_LONGEST = 15
+"""Bytes of an instruction (Intel SDM volume 2, 2.3.11)."""
+_PREFIXES = bytes.fromhex("26 2e 36 3e 64 65 66 67 f0 f2 f3")
+_REX = bytes(range(0x40, 0x50))
+RDTSC = b"\x0f\x31"
+_TRANSLATED = ctypes.CFUNCTYPE(
+    None, ctypes.c_void_p, ctypes.POINTER(uc_tb), ctypes.POINTER(uc_tb), ctypes.c_void_p
+)
 
 
 def add_hook(
@@ -25,51 +41,124 @@ def add_hook(
         raise RuntimeError(f"Unicorn refused a hook: error {status}")
 
 
-class Emulation:
-    """One engine. Hooks give what they would raise to `fail`, and the first of it is raised by
-    `run`; `who` is what messages call the machine."""
+def positions(data: bytes, what: bytes) -> Iterator[int]:
+    """Where `what` begins in `data`."""
+    at = data.find(what)
+    while at >= 0:
+        yield at
+        at = data.find(what, at + 1)
 
-    def __init__(self, engine: Uc, who: str) -> None:
-        self.engine = engine
-        self._who = who
+
+class X86Machine:
+    """One CPU. Hooks give what they would raise to `fail`, since no exception can cross Unicorn;
+    the first of it is raised by `_emulate`. `who` is what messages call the machine."""
+
+    def __init__(self, mode: int, who: str, program_counter: str) -> None:
+        self.uc = Uc(uc.UC_ARCH_X86, mode)
+        self.uc.ctl_set_cpu_model(x86.UC_CPU_X86_QEMU64)
+        self.uc.ctl_set_tcg_buffer_size(32 << 20)
+        self.uc.ctl_exits_enabled(True)
+        self._who, self._program_counter = who, program_counter
+        self._prefixes = _PREFIXES + (_REX if mode == uc.UC_MODE_64 else b"")
         self._error: BaseException | None = None
-        self._place: str | None = None
+        self._failed_at = ""
+        self._served: dict[bytes, Callable[[int], object]] = {
+            RDTSC: lambda at: self.refuse(f"rdtsc at {at:#x}: there is no clock")
+        }
+        """What is done before an instruction that begins so, at its address."""
+        self._found: set[int] = set()
+        self._translated = _TRANSLATED(self._look_at_block)
+        add_hook(self.uc, uc.UC_HOOK_EDGE_GENERATED, self._translated)
 
-    def fail(self, error: BaseException, place: str | None = None) -> None:
-        """End the run with this error, unless there was one before; `place`, if the engine goes on
-        to the end of its block."""
-        if self._error is None:
-            self._error, self._place = error, place
-        self.engine.emu_stop()
+    def read(self, at: int, size: int) -> bytes:
+        """Memory: fewer bytes where there are no more."""
+        raise NotImplementedError
 
-    def run(
-        self,
-        begin: int,
-        until: int,
-        seconds: int,
-        place: Callable[[], str],
-        where: Callable[[], str] = lambda: "",
+    def place(self) -> str:
+        """Registers in a line, for messages."""
+        raise NotImplementedError
+
+    # Instructions that are served here.
+
+    def _look_at_block(
+        self, _uc: int, now: "ctypes._Pointer[uc_tb]", _before: object, _user: int
     ) -> None:
+        """unicorn.h, uc_hook_edge_gen_t: a block was translated, and is not yet run."""
+        start, size = now.contents.pc, now.contents.size
+        if self._look(start, size):
+            self.uc.ctl_remove_cache(start, start + size)
+            self.set_register(self._program_counter, self.register(self._program_counter))
+
+    def _look(self, start: int, size: int) -> bool:
+        """Hook what may be served in so much code; whether there is more of it than before. Unicorn
+        heeds the hooks when it translates; the first block of all it does not report."""
+        code = self.read(start, size)
+        new = {start + at for what in self._served for at in positions(code, what)} - self._found
+        self._found |= new
+        for at in new:  # an instruction of it, if one is there, begins with its prefixes
+            first = max(at - _LONGEST + len(RDTSC), 0)
+            self.uc.hook_add(uc.UC_HOOK_CODE, self._serve_instruction, None, first, at)
+        return bool(new)
+
+    def _serve_instruction(self, _uc: Uc, at: int, _size: int, _user: object) -> None:
+        code = self.read(at, _LONGEST)
+        for what, serve in self._served.items():
+            if code.startswith(what) or code.lstrip(self._prefixes).startswith(what):
+                serve(at)
+
+    # Registers.
+
+    def register(self, name: str) -> int:
+        """A register's value."""
+        value: int = self.uc.reg_read(getattr(x86, f"UC_X86_REG_{name.upper()}"))
+        return value
+
+    def set_register(self, name: str, value: int) -> None:
+        """Set it. Raises BadInput for a value that the CPU does not take."""
+        try:
+            self.uc.reg_write(getattr(x86, f"UC_X86_REG_{name.upper()}"), value)
+        except UcError as error:
+            raise BadInput(f"{name} = {value:#x}: {error}") from None
+
+    # Running.
+
+    def fail(self, error: BaseException) -> None:
+        """From a hook: end the run with this error, unless there was one before. The engine may go
+        on to the end of its block."""
+        if self._error is None:
+            self._error, self._failed_at = error, self.place()
+        self.uc.emu_stop()
+
+    def refuse(self, why: str) -> int:
+        """From a hook: the guest did what this machine does not have. 0, as a hook may want."""
+        self.fail(GuestFailed(why))
+        return 0
+
+    def _emulate(self, begin: int, seconds: int, where: Callable[[], str] = lambda: "") -> None:
         """Until a hook stops it, or for so many seconds of CPU; 0 is no limit.
 
-        `place` goes with each failure of the guest, `where` with a fault of its own. Raises
-        GuestFailed, KeyboardInterrupt, and what was given to `fail`.
+        `where` goes with a fault of the engine. Raises GuestFailed, with the place;
+        KeyboardInterrupt; and what was given to `fail`.
         """
-        began = time.process_time()
+        began, late = time.process_time(), False
 
         def tick() -> None:
+            nonlocal late
             if seconds and time.process_time() - began > seconds:
-                more = "(--limit seconds=NUMBER raises it)"
-                self.fail(GuestFailed(f"limit: {self._who} ran for {seconds} seconds {more}"))
+                late = True
+                self.uc.emu_stop()
 
-        with ticking(_TICK, tick, self.engine.emu_stop):
+        with ticking(_TICK, tick, self.uc.emu_stop):
             try:
-                self.engine.emu_start(begin, until)
+                self.uc.emu_start(begin, 0)
             except UcError as error:
-                stopped = GuestFailed(f"the machine stopped: {error}{where()}")
-                self._error = self._error or stopped
+                if self._error is None:
+                    self.fail(GuestFailed(f"the machine stopped: {error}{where()}"))
         signals.check()
+        if late and self._error is None:
+            more = "(--limit seconds=NUMBER raises it)"
+            self.fail(GuestFailed(f"limit: {self._who} ran for {seconds} seconds {more}"))
         if isinstance(self._error, GuestFailed):
-            raise GuestFailed(f"{self._error} [{self._place or place()}]")
+            raise GuestFailed(f"{self._error} [{self._failed_at}]")
         if self._error is not None:
             raise self._error

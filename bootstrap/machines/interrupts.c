@@ -1,11 +1,11 @@
 /* Interrupts of a PC in protected mode through the guest's own gates, 35 million times in a bootstrap;
  * and pages that the TLB asks for, some ten million times.
  *
- * It does what Pc._through_gate, _fill and _translated do in Python, which is the specification, and
- * leaves to that whatever is not plain: real mode, exceptions, other kinds of gates, another code
- * segment, a limit; addresses beyond the memory; blocks that may hold what has to be served. Where system calls are watched, it goes on by itself at those that are only counted, and at
- * writes of few bytes, which are noted with their results; the rest are slow. Plain C99, no Python.h:
- * loaded with ctypes, which passes in libunicorn's functions.
+ * It does what Pc._through_gate and _fill do in Python, which is the specification, and leaves to
+ * that whatever is not plain: real mode, exceptions, other kinds of gates, another code segment, a
+ * limit; addresses beyond the memory. Where system calls are watched, it goes on by itself at those
+ * that are only counted, and at writes of few bytes, which are noted with their results; the rest
+ * are slow. Plain C99, no Python.h: loaded with ctypes, which passes in libunicorn's functions.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,11 +33,6 @@ typedef struct { /* uc_tlb_entry of unicorn.h */
     int perms;
 } tlb_entry;
 
-typedef struct { /* uc_tb of unicorn.h */
-    uint64_t pc;
-    uint16_t instructions, size;
-} block;
-
 enum { READ = 1, WRITE = 2, EXEC = 4, FETCH = 18 };
 enum { NOT_WATCHED, COUNTED, WRITTEN, MOST_NOTED = 4096, MOST_SITES = 256 };
 
@@ -48,7 +43,6 @@ typedef struct {
     int (*ctl)(void *uc, int control, ...);
     void (*slow)(void *uc, uint32_t vector, void *self);
     bool (*fill)(void *uc, uint64_t addr, int kind, tlb_entry *out, void *self);
-    void (*translated)(void *uc, const block *now, const block *before, void *self);
     int64_t remove_cache; /* the control that drops translations of [start, end) */
     uint8_t *ram;
     uint8_t *fetched; /* of each page, whether code was fetched from it */
@@ -170,17 +164,6 @@ EXPORT bool pc_fill(void *uc, uint64_t addr, int kind, tlb_entry *out, void *sel
     out->paddr = addr >> 12 << 12;
     out->perms = READ | WRITE | (p->fetched[addr >> 12] ? EXEC : 0);
     return true;
-}
-
-EXPORT void pc_translated(void *uc, const block *now, const block *before, void *self)
-{
-    pc *p = self;
-    const uint8_t *code = p->ram + now->pc;
-    for (int i = 0; i + 1 < now->size && now->pc + now->size <= p->ram_size; i++)
-        if ((code[i] == 0x0f && code[i + 1] == 0x31) || (code[i] == 0xf3 && code[i + 1] == 0xaa)) {
-            p->translated(uc, now, before, p);
-            return;
-        }
 }
 
 /* For a debugger: which instructions it is asked before. */

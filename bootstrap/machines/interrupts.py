@@ -10,7 +10,7 @@ from pathlib import Path
 from unicorn import Uc
 from unicorn import unicorn_const as uc
 from unicorn import x86_const as x86
-from unicorn.unicorn_py3.unicorn import uc_tb, uc_tlb_entry, uclib
+from unicorn.unicorn_py3.unicorn import uc_tlb_entry, uclib
 
 from bootstrap.core.errors import BadInput
 from bootstrap.machines.emulation import add_hook
@@ -24,9 +24,6 @@ FILL = ctypes.CFUNCTYPE(
     ctypes.c_bool, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int, ctypes.POINTER(uc_tlb_entry),
     ctypes.c_void_p,
 )  # fmt: skip
-TRANSLATED = ctypes.CFUNCTYPE(
-    None, ctypes.c_void_p, ctypes.POINTER(uc_tb), ctypes.POINTER(uc_tb), ctypes.c_void_p
-)
 _ASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64)
 _MOST_POINTS, _LOOK = 64, 1 << 16
 _REGISTERS = (
@@ -73,7 +70,6 @@ class _InterruptState(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in _FUNCTIONS),
         ("slow", _SLOW),
         ("fill", FILL),
-        ("translated", TRANSLATED),
         ("remove_cache", ctypes.c_int64),
         ("ram", ctypes.c_void_p),
         ("fetched", ctypes.c_void_p),
@@ -157,14 +153,12 @@ class NativeInterrupts:
             for number in plain.counted:
                 state.kinds[number] = _COUNTED
 
-    def hook(self, engine: Uc, slow: Callable[[int], None], fill: object, translated: object
-             ) -> None:  # fmt: skip
-        """Serve `engine`; `slow` and the others, of Python, serve what is not plain."""
+    def hook(self, engine: Uc, slow: Callable[[int], None], fill: object) -> None:
+        """Serve `engine`; `slow` and `fill`, of Python, serve what is not plain."""
         state = self._state
         state.slow = _SLOW(lambda _uc, vector, _state: slow(vector))
-        state.fill, state.translated = fill, translated
-        for kind, name in ((uc.UC_HOOK_INTR, "pc_interrupt"), (uc.UC_HOOK_TLB_FILL, "pc_fill"),
-                           (uc.UC_HOOK_EDGE_GENERATED, "pc_translated")):  # fmt: skip
+        state.fill = fill
+        for kind, name in ((uc.UC_HOOK_INTR, "pc_interrupt"), (uc.UC_HOOK_TLB_FILL, "pc_fill")):
             function = ctypes.cast(self._library[name], ctypes.c_void_p)
             add_hook(engine, kind, function, ctypes.byref(state))
 

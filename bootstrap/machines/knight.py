@@ -8,13 +8,13 @@ without a system (not `--POSIX-MODE`).
 
 The instructions are data: a pattern, how many registers follow it, a name, and what it does, in
 words that become Python. A pattern is the first bytes in hexadecimal, up to the first register.
-After `e0` and `e1` an immediate of two bytes follows the four of the instruction. A run of
-instructions up to a jump becomes one function of Python, made when the machine first comes there.
+After `e0` and `e1` an immediate of two bytes follows the four of the instruction. The bytes of an
+instruction become a function of Python once; they are read from memory each time.
 """
 
+import functools
 import itertools
 import re
-import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -23,16 +23,13 @@ from bootstrap import signals
 from bootstrap.core.errors import GuestFailed
 
 MASK = 0xFFFFFFFF
-WORD = 4
-_WORD = struct.Struct(">I")
+_LONGEST = 6
+"""Bytes of an instruction, with its immediate."""
 CARRY, BORROW, OVERFLOW, GREATER, EQUAL, LESS = 32, 16, 8, 4, 2, 1
 """Bits of a register that a comparison sets."""
 TAPE1, TAPE2, TERMINAL = 0x1100, 0x1101, 0
 _CHECKED = 1 << 16
 """Instructions between two looks at the clock."""
-
-_MOST = 64
-"""Instructions in one function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +81,6 @@ class Knight:
         self.executed = 0
         self.halted = False
         self._console, self._key = console, key
-        self._blocks: dict[int | tuple[int, int], _Block] = {}
-        self._is_code = bytearray(limits.memory + 8)
 
     def run(self) -> bytes:
         """Until it halts; what is then on tape 2. Raises GuestFailed, KeyboardInterrupt."""
@@ -102,40 +97,17 @@ class Knight:
 
     def step(self, count: int = 1) -> None:
         """Execute so many instructions, fewer if it halts. Raises GuestFailed."""
-        blocks, end = self._blocks, self.executed + count
-        while self.executed < end and not self.halted:
-            block = blocks.get(self.ip)
-            if block is None or block.size > end - self.executed:
-                most = min(_MOST, end - self.executed)
-                block = blocks.get((self.ip, most)) or self._translated(self.ip, most)
-            self.ip = block.run(self, self.r, self.load, self.store, self.load_word, self.put_word)
-
-    def _translated(self, start: int, most: int) -> "_Block":
-        """So many instructions from there, or fewer, to a jump whose end is not known. Raises
-        GuestFailed."""
-        lines, at, size, ends = list[str](), start, 0, False
-        while size < most and not ends:
-            instruction = decode(self.memory, at)
-            if instruction is None:
-                break
-            size += 1
-            self._is_code[at : at + instruction.size] = b"\1" * instruction.size
-            after = at + instruction.size
-            at = after + instruction.immediate & MASK if instruction.row.goes_on else after
-            lines += python_of(instruction, after, at, size)
-            ends = bool(lines) and lines[-1].startswith("m.executed")
-        if not size:
-            code = f"no instruction: {bytes(self.memory[at : at + 4]).hex(' ')}"
-            raise self._failed(
-                "an instruction beyond the memory" if at >= len(self.memory) else code
-            )
-        lines.append(leave(str(at), size))
-        text = "def run(m, r, load, store, word, put):\n  " + "\n  ".join(lines)
-        made: dict[str, Callable[..., int]] = {}
-        exec(compile(text, f"<knight {start:#x}>", "exec"), _WORDS, made)
-        block = _Block(made["run"], size)
-        self._blocks[start if most == _MOST else (start, most)] = block
-        return block
+        at, done, end = self.ip, self.executed, self.executed + count
+        memory, registers = self.memory, self.r
+        try:
+            while done < end and not self.halted:
+                act = _function_of(bytes(memory[at : at + _LONGEST]))
+                at = act(self, registers, at)
+                done += 1
+        except GuestFailed as error:
+            self.ip, self.executed = at, done
+            raise self._failed(str(error)) from None
+        self.ip, self.executed = at, done
 
     def _failed(self, why: str) -> GuestFailed:
         registers = " ".join(f"r{i}={value:x}" for i, value in enumerate(self.r) if value)
@@ -147,47 +119,24 @@ class Knight:
         """A number. Raises GuestFailed beyond the memory."""
         at &= MASK
         if at + size > len(self.memory):
-            raise self._failed(f"a load of {size} bytes from {at:#x}, beyond the memory")
+            raise GuestFailed(f"a load of {size} bytes from {at:#x}, beyond the memory")
         return int.from_bytes(self.memory[at : at + size], "big", signed=signed) & MASK
 
-    def store(self, at: int, size: int, value: int) -> bool:
-        """A number; whether it changed code that was translated. Raises GuestFailed beyond the
-        memory."""
+    def store(self, at: int, size: int, value: int) -> None:
+        """A number. Raises GuestFailed beyond the memory."""
         at &= MASK
         if at + size > len(self.memory):
-            raise self._failed(f"a store of {size} bytes to {at:#x}, beyond the memory")
+            raise GuestFailed(f"a store of {size} bytes to {at:#x}, beyond the memory")
         self.memory[at : at + size] = (value & (1 << 8 * size) - 1).to_bytes(size, "big")
-        return self._is_code.find(1, at, at + size) >= 0 and self._changed()
-
-    def load_word(self, at: int) -> int:
-        """`load` of four bytes."""
-        try:
-            return int(_WORD.unpack_from(self.memory, at & MASK)[0])
-        except struct.error:
-            return self.load(at, WORD)
-
-    def put_word(self, at: int, value: int) -> bool:
-        """`store` of four bytes."""
-        at &= MASK
-        try:
-            _WORD.pack_into(self.memory, at, value)
-        except struct.error:
-            return self.store(at, WORD, value)
-        return self._is_code.find(1, at, at + WORD) >= 0 and self._changed()
-
-    def _changed(self) -> bool:
-        self._blocks.clear()
-        self._is_code[:] = bytes(len(self._is_code))
-        return True
 
     def after(self, at: int) -> int:
         """Where the instruction after this one begins."""
-        return at + (6 if self.memory[at : at + 1].hex() in ("e0", "e1") else 4)
+        return at + _size(self.memory[at : at + 1])
 
     def _tape(self, device: int) -> Tape | None:
         tape = self.tapes.get(device)
         if tape is not None and tape.at is None:
-            raise self._failed(f"the tape {device:#x} is not open")
+            raise GuestFailed(f"the tape {device:#x} is not open")
         return tape
 
     def open(self, write: bool) -> None:
@@ -225,20 +174,12 @@ class Knight:
             self._console(self.r[0] & 0xFF)
         elif tape is not None and tape.at is not None:
             if tape.at >= self.limits.tape:
-                raise self._failed(f"limit: more than {self.limits.tape} bytes on a tape")
+                raise GuestFailed(f"limit: more than {self.limits.tape} bytes on a tape")
             tape.data[tape.at : tape.at + 1] = bytes([self.r[0] & 0xFF])
             tape.at += 1
 
 
 # What the instructions' words mean.
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """A function of Python; `size` is the most instructions that it executes."""
-
-    run: Callable[..., int]
-    size: int
 
 
 def _signed(value: int) -> int:
@@ -294,11 +235,6 @@ class Row:
     """Statements. a, b, c and d are its registers, i the immediate, ip the address after it, s() a
     register as a number with a sign, t and u are temporary; what a register gets is cut to 32 bits.
     """
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether it always jumps, to where is known."""
-        return self.effect.endswith("jump ip + i") and not self.effect.startswith("if ")
 
 
 _TABLE = """
@@ -494,52 +430,43 @@ def decode(memory: bytes | bytearray, at: int) -> KnightInstruction | None:
         return None
     first = len(row.pattern)
     registers = tuple(int(half, 16) for half in halves[first : first + row.registers])
-    size = 6 if halves[:2] in ("e0", "e1") else 4
+    size = _size(memory[at : at + 1])
     tail = memory[at + 4 : at + 6] if size == 6 else memory[at + 2 : at + 4]
     if len(tail) < 2:
         return None
     return KnightInstruction(row, registers, int.from_bytes(tail, "big", signed=True), size)
 
 
-_OPERAND = re.compile(r"\b(?:[abcdi]|ip)\b")
-_MAY_FAIL = re.compile(r"load|store|div|mod|m\.")
-_FOUR = (
-    (re.compile(r"load\(([^,]*), 4\)"), r"word(\1)"),
-    (re.compile(r"store\(([^,]*), 4, "), r"put(\1, "),
-)
+def _size(first: bytes | bytearray) -> int:
+    """Of an instruction that begins with this byte."""
+    return 6 if first in (b"\xe0", b"\xe1") else 4
 
 
-def python_of(instruction: KnightInstruction, after: int, to: int, number: int) -> Iterator[str]:
-    """Lines that do what an instruction does. `after` is the address that follows it, `to` the one
-    where it goes on; it is the `number`-th in its function."""
+_OPERAND = re.compile(r"\b(?:[abcdi]|load|store)\b")
 
-    def operand(found: re.Match[str]) -> str:
-        name = found[0]
-        if name in "abcd":
-            return f"r[{instruction.registers['abcd'.index(name)]}]"
-        return str(after) if name == "ip" else f"({instruction.immediate})"
 
-    effect = instruction.row.effect
-    if _MAY_FAIL.search(effect):
-        yield f"m.ip = {after}"
-    statements = effect.split("; ") if effect else []
-    for words in statements[: -1 if instruction.row.goes_on else None]:
-        text = _OPERAND.sub(operand, words)
-        for what, other in _FOUR:
-            text = what.sub(other, text)
-        condition, _, act = text.rpartition(": ")
+@functools.lru_cache(1 << 16)
+def _function_of(code: bytes) -> Callable[[Knight, list[int], int], int]:
+    """What an instruction does: to the machine and its registers, at an address; its result is
+    where the machine goes on. Raises GuestFailed."""
+    instruction = decode(code, 0)
+    if instruction is None:
+        where = f"no instruction: {code[:4].hex(' ')}"
+        raise GuestFailed(where if code else "an instruction beyond the memory")
+    what = {"i": f"({instruction.immediate})", "load": "m.load", "store": "m.store"}
+    what |= {name: f"r[{n}]" for name, n in zip("abcd", instruction.registers, strict=False)}
+    lines = [f"ip = at + {instruction.size}"]
+    for words in instruction.row.effect.split("; "):
+        text = _OPERAND.sub(lambda found: what[found[0]], words)
+        condition, colon, act = text.rpartition(": ")
         target, is_set, value = act.partition(" = ")
-        if act.startswith("jump ") or act == "skip":
-            line = leave(f"m.after({after})" if act == "skip" else f"{act[5:]} & MASK", number)
-            yield f"{condition}: {line}" if condition else line
+        if act.startswith("jump "):
+            act = f"return {act[5:]} & MASK"
+        elif act == "skip":
+            act = "return m.after(ip)"
         elif is_set and target.startswith("r["):
-            yield f"{target} = ({value}) & MASK"
-        else:
-            yield f"changed = {act}" if act.startswith(("store", "put")) else act
-    if "store" in effect and (instruction.row.goes_on or "jump" not in effect):
-        yield f"if changed: {leave(str(to), number)}"
-
-
-def leave(to: str, number: int) -> str:
-    """The end of a function, in which so many instructions were executed."""
-    return f"m.executed += {number}; return {to}"
+            act = f"{target} = ({value}) & MASK"
+        lines.append(condition + colon + act)
+    made: dict[str, Callable[[Knight, list[int], int], int]] = {}
+    exec("\n  ".join(["def run(m, r, at):", *lines, "return ip"]), _WORDS, made)
+    return made["run"]

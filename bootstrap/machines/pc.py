@@ -12,28 +12,25 @@ Unicorn runs the CPU in its 32-bit mode with CR0.PE cleared: only so can it go o
 beyond 64 KiB. It calls the hook for each interrupt and exception; EIP is then after the `int`. The
 TLB is filled by a hook, as in core/cpu.py, which says why: a page becomes executable in it once
 code was fetched from it, and what is written from outside to such a page drops its translations.
-Each block is looked at as it is translated, for the two instructions that are served here.
 """
 
 import ctypes
 import mmap
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from unicorn import Uc, UcError
 from unicorn import unicorn_const as uc
 from unicorn import x86_const as x86
-from unicorn.unicorn_py3.unicorn import uc_tb, uc_tlb_entry
+from unicorn.unicorn_py3.unicorn import uc_tlb_entry
 
 from bootstrap.core.errors import BadInput, GuestFailed
 from bootstrap.instruments.exit_checks import leave_out
 from bootstrap.machines.disk import HEADS, PER_TRACK, SECTOR, Disk
-from bootstrap.machines.emulation import Emulation, add_hook
+from bootstrap.machines.emulation import X86Machine, add_hook, positions
 from bootstrap.machines.interrupts import (
     FILL,
     FRAME,
-    TRANSLATED,
     NativeInterrupts,
     PlainCalls,
     Steps,
@@ -49,8 +46,7 @@ _NO_CODE = 0xA0000
 """From here to RESET a PC has video memory and its firmware: nothing to jump to."""
 _MEGABYTE = 1 << 20
 _PE, _CARRY, _IF_TF = 1, 1, 0x300
-_REP_STOSB, _RDTSC = b"\xf3\xaa", b"\x0f\x31"
-_PREFIXES = bytes.fromhex("26 2e 36 3e 64 65 66 67 f0 f2 f3")
+_REP_STOSB = b"\xf3\xaa"
 _PACKET = struct.Struct("<BBHHHQ")
 """Disk address packet: size, reserved, sectors, offset, segment, first sector."""
 _SMAP = 0x534D4150
@@ -59,8 +55,6 @@ _NO_SECTOR = 4
 _PAGE = 4096
 _NO_RESERVE = 0x4000
 """MAP_NORESERVE of Linux, which Python names from 3.13 on: what is not touched costs nothing."""
-_Hook = tuple[int, int, Callable[..., None]]
-"""The first and last address where its instruction may begin, and what it does before."""
 _REGISTERS = ("eax", "ebx", "ecx", "edx", "esi", "edi", "ebp", "esp", "cs", "ds", "es", "ss")
 _NAMES = {
     0: "divide error", 1: "debug exception", 3: "breakpoint", 4: "overflow", 5: "out of bounds",
@@ -84,14 +78,6 @@ class PcLimits:
     interrupts: int = 0
 
 
-def positions(data: bytes, what: bytes) -> Iterator[int]:
-    """Where `what` begins in `data`."""
-    at = data.find(what)
-    while at >= 0:
-        yield at
-        at = data.find(what, at + 1)
-
-
 @dataclass(frozen=True, slots=True)
 class Interrupt:
     """A gate of the guest's own table that was gone through, as it was before the handler ran."""
@@ -112,7 +98,7 @@ class GateWatch:
     plain: PlainCalls | None = None
 
 
-class Pc:
+class Pc(X86Machine):
     """Boots a disk; `run` it once, and `close` it.
 
     `console` gets each byte that is printed. `key` gives the next byte of the keyboard, None if
@@ -144,11 +130,8 @@ class Pc:
         except (OSError, ValueError, OverflowError) as error:
             raise BadInput(f"memory: {limits.memory} bytes cannot be had: {error}") from None
         self._host = (ctypes.c_ubyte * limits.memory).from_buffer(self.ram)
-        self.uc = Uc(uc.UC_ARCH_X86, uc.UC_MODE_32)
-        self._emulation = Emulation(self.uc, "the machine")
-        self.uc.ctl_set_cpu_model(x86.UC_CPU_X86_QEMU64)  # without RDRAND, RDSEED and RDTSCP
-        self.uc.ctl_set_tcg_buffer_size(32 << 20)
-        self.uc.ctl_exits_enabled(True)
+        super().__init__(uc.UC_MODE_32, "the machine", "eip")
+        self._served[_REP_STOSB] = self._clear
         self.uc.ctl_set_exits([RESET])
         self.uc.mem_map_ptr(0, limits.memory, uc.UC_PROT_ALL, ctypes.addressof(self._host))
         self._fetched = (ctypes.c_ubyte * (limits.memory // _PAGE))()
@@ -167,30 +150,27 @@ class Pc:
         )
         self.counts: dict[tuple[int, int], int] = {}
         """Interrupts through the guest's own gates, by vector and AL (counted in Python)."""
-        self._hooked: set[_Hook] = set()
-        """Of the instructions that are served here."""
         self._add_hooks()
         if steps is None:  # no other hook ends the machine within a block
             leave_out(self.uc._uch)
 
     def _add_hooks(self) -> None:
         self.uc.ctl_set_tlb_mode(uc.UC_TLB_VIRTUAL)
-        fill, translated = self._callbacks = FILL(self._fill), TRANSLATED(self._translated)
+        self._filled = FILL(self._fill)
         if self.native is None:
             self.uc.hook_add(uc.UC_HOOK_INTR, lambda _uc, vector, _: self._take(vector))
-            add_hook(self.uc, uc.UC_HOOK_TLB_FILL, fill)
-            add_hook(self.uc, uc.UC_HOOK_EDGE_GENERATED, translated)
+            add_hook(self.uc, uc.UC_HOOK_TLB_FILL, self._filled)
         else:
-            self.native.hook(self.uc, self._take, fill, translated)
+            self.native.hook(self.uc, self._take, self._filled)
         self.uc.hook_add(
             uc.UC_HOOK_CODE,
-            lambda _uc, at, _size, _: self._refuse(f"the guest runs at {at:#x}: there is no code"),
+            lambda _uc, at, _size, _: self.refuse(f"the guest runs at {at:#x}: there is no code"),
             None, _NO_CODE, RESET - 1,
         )  # fmt: skip
         for number, name in ((x86.UC_X86_INS_IN, "in"), (x86.UC_X86_INS_OUT, "out")):
             self.uc.hook_add(
                 uc.UC_HOOK_INSN,
-                lambda _uc, port, *_, name=name: self._refuse(f"{name}: no device at {port:#x}"),
+                lambda _uc, port, *_, name=name: self.refuse(f"{name}: no device at {port:#x}"),
                 None, 1, 0, number,
             )  # fmt: skip
 
@@ -209,36 +189,9 @@ class Pc:
         entry.perms = uc.UC_PROT_ALL if self._fetched[page] else uc.UC_PROT_READ | uc.UC_PROT_WRITE
         return True
 
-    def _translated(
-        self, _uc: int, now: "ctypes._Pointer[uc_tb]", _before: object, _user: int
-    ) -> None:
-        """unicorn.h, uc_hook_edge_gen_t: a block was translated, and is not yet run."""
-        start = now.contents.pc
-        code = self.ram[start : start + now.contents.size]
-        if self._serve_within(start, code):
-            self.uc.ctl_remove_cache(start, start + len(code))
-            self.uc.reg_write(x86.UC_X86_REG_EIP, self.register("eip"))
-
-    def _serve_within(self, start: int, code: bytes) -> bool:
-        """Give what has to be served in code its hooks; whether there are new ones.
-
-        Unicorn heeds them when it translates. Where instructions begin is not known, so there may
-        be hooks where none does.
-        """
-        found: set[_Hook] = {
-            (start + at, start + at, self._clear_pages) for at in positions(code, _REP_STOSB)
-        }
-        for at in positions(code, _RDTSC):
-            prefixes = at - len(code[:at].rstrip(_PREFIXES))
-            found.add((start + at - prefixes, start + at, self._no_clock))
-        new = found - self._hooked
-        self._hooked |= new
-        for begin, end, serve in new:
-            self.uc.hook_add(uc.UC_HOOK_CODE, serve, None, begin, end)
-        return bool(new)
-
-    def _no_clock(self, _uc: Uc, at: int, _size: int, _user: object) -> None:
-        self._refuse(f"rdtsc at {at:#x}: there is no clock")
+    def read(self, at: int, size: int) -> bytes:
+        """Memory: fewer bytes at its end."""
+        return self.ram[at : at + size]
 
     def store(self, at: int, data: bytes) -> None:
         """Write to memory from outside. Raises GuestFailed beyond its end."""
@@ -249,7 +202,7 @@ class Pc:
         if data and any(self._fetched[at // _PAGE : (end - 1) // _PAGE + 1]):
             self.uc.ctl_remove_cache(at, end)
 
-    def _clear_pages(self, *_: object) -> None:
+    def _clear(self, _at: int) -> None:
         """`rep stosb` that clears: whole pages are dropped. What memory holds after it is the same.
 
         builder-hex0's kernel clears 654 MB at each execve.
@@ -267,9 +220,9 @@ class Pc:
             self.ram.madvise(mmap.MADV_DONTNEED, low, high - low)
             self.store(start, bytes(low - start))
             self.store(high, bytes(end - high))
-            pages = memoryview(self._fetched)[low // _PAGE : high // _PAGE]
-            for number in positions(bytes(pages), b"\1"):
-                self.uc.ctl_remove_cache(low + number * _PAGE, low + (number + 1) * _PAGE)
+            for page in positions(bytes(self._fetched)[: high // _PAGE], b"\1"):
+                if page >= low // _PAGE:
+                    self.uc.ctl_remove_cache(page * _PAGE, (page + 1) * _PAGE)
         write("edi", end)
         write("ecx", 0)
 
@@ -283,7 +236,7 @@ class Pc:
         """
         self._hand_over()
         try:
-            self._emulation.run(BOOT, 0xFFFFFFFF, self.limits.seconds, self.place, self._beyond)
+            self._emulate(BOOT, self.limits.seconds, self._beyond)
         finally:
             if self.native is not None:
                 self.native.report()
@@ -297,39 +250,19 @@ class Pc:
         sector = self.disk.read(0, 1)
         if sector[510:] != b"\x55\xaa":
             raise GuestFailed("the firmware finds no boot sector: bytes 510 and 511 are not 55 AA")
-        self.uc.reg_write(x86.UC_X86_REG_CR0, 0x10)
-        for name in ("CS", "DS", "ES", "SS", "FS", "GS"):
-            self.uc.reg_write(getattr(x86, f"UC_X86_REG_{name}"), 0)
-        self.uc.reg_write(x86.UC_X86_REG_ESP, BOOT)
-        self.uc.reg_write(x86.UC_X86_REG_EDX, BOOT_DRIVE)
+        self.set_register("cr0", 0x10)
+        for name in ("cs", "ds", "es", "ss", "fs", "gs"):
+            self.set_register(name, 0)
+        self.set_register("esp", BOOT)
+        self.set_register("edx", BOOT_DRIVE)
         self.store(BOOT, sector)
-        self._serve_within(BOOT, sector)  # the first block that Unicorn translates it does not name
+        self._look(BOOT, SECTOR)
 
     def close(self) -> None:
         """Give the memory back."""
         self.uc.mem_unmap(0, self.limits.memory)
         del self._host
         self.ram.close()
-
-    def fail(self, error: BaseException) -> None:
-        """From a hook: end the run with this error."""
-        self._emulation.fail(error)
-
-    def _refuse(self, why: str) -> int:
-        self._emulation.fail(GuestFailed(why), self.place())
-        return 0
-
-    def register(self, name: str) -> int:
-        """A register's value."""
-        value: int = self.uc.reg_read(getattr(x86, f"UC_X86_REG_{name.upper()}"))
-        return value
-
-    def set_register(self, name: str, value: int) -> None:
-        """Set it. Raises BadInput for a value that the CPU does not take."""
-        try:
-            self.uc.reg_write(getattr(x86, f"UC_X86_REG_{name.upper()}"), value)
-        except UcError as error:
-            raise BadInput(f"{name} = {value:#x}: {error}") from None
 
     @property
     def protected(self) -> bool:
@@ -403,12 +336,12 @@ class Pc:
                 self.native.watch(self.uc, values[0] & 0xFF, back)
         self._count(vector)
         self.store(esp, FRAME.pack(back, code, flags))
-        self.uc.reg_write(x86.UC_X86_REG_ESP, esp)
+        self.set_register("esp", esp)
         # A trap gate (type 15) leaves interrupts on.
-        self.uc.reg_write(x86.UC_X86_REG_EFLAGS, flags & ~(0x100 if kind & 0x100 else _IF_TF))
+        self.set_register("eflags", flags & ~(0x100 if kind & 0x100 else _IF_TF))
         if selector != code:
-            self.uc.reg_write(x86.UC_X86_REG_CS, selector)
-        self.uc.reg_write(x86.UC_X86_REG_EIP, low | high << 16)
+            self.set_register("cs", selector)
+        self.set_register("eip", low | high << 16)
 
     def _real_mode(self, vector: int) -> None:
         """Through the guest's vector, if it set one; else the firmware serves it."""
@@ -421,10 +354,10 @@ class Pc:
         self._count(vector)
         frame = struct.pack("<HHH", back, code, flags & 0xFFFF)
         self.store((self.register("ss") << 4) + sp, frame)
-        self.uc.reg_write(x86.UC_X86_REG_SP, sp)
-        self.uc.reg_write(x86.UC_X86_REG_EFLAGS, flags & ~_IF_TF)
-        self.uc.reg_write(x86.UC_X86_REG_CS, segment)
-        self.uc.reg_write(x86.UC_X86_REG_EIP, offset)
+        self.set_register("sp", sp)
+        self.set_register("eflags", flags & ~_IF_TF)
+        self.set_register("cs", segment)
+        self.set_register("eip", offset)
 
     def _count(self, vector: int) -> None:
         key = vector, self.register("eax") & 0xFF
@@ -465,8 +398,8 @@ class Pc:
     def _done(self, status: int) -> None:
         """AH and the carry flag as INT 13H and INT 15H give them."""
         flags = self.register("eflags") & ~_CARRY
-        self.uc.reg_write(x86.UC_X86_REG_AH, status)
-        self.uc.reg_write(x86.UC_X86_REG_EFLAGS, flags | (_CARRY if status else 0))
+        self.set_register("ah", status)
+        self.set_register("eflags", flags | (_CARRY if status else 0))
 
     def _read_by_cylinder(self, count: int) -> None:
         cx, head = self.register("cx"), self.register("dx") >> 8
@@ -507,11 +440,11 @@ class Pc:
             return
         at = (self.register("es") << 4) + self.register("di")
         self.store(at, struct.pack("<QQI", *ranges[index]))
-        self.uc.reg_write(x86.UC_X86_REG_EAX, _SMAP)
-        self.uc.reg_write(x86.UC_X86_REG_ECX, 20)
-        self.uc.reg_write(x86.UC_X86_REG_EBX, (index + 1) % len(ranges))
+        self.set_register("eax", _SMAP)
+        self.set_register("ecx", 20)
+        self.set_register("ebx", (index + 1) % len(ranges))
         flags = self.register("eflags") & ~_CARRY
-        self.uc.reg_write(x86.UC_X86_REG_EFLAGS, flags)
+        self.set_register("eflags", flags)
 
     def _keyboard(self, wait: bool) -> None:
         """AL is the byte, AH (the scan code) 0; the zero flag says that there is none."""
@@ -523,6 +456,6 @@ class Pc:
                 raise GuestFailed("int 16h: the guest waits for a key, and there are no more")
             self._peeked = None
         flags = self.register("eflags") & ~0x40
-        self.uc.reg_write(x86.UC_X86_REG_EFLAGS, flags | (0x40 if key is None else 0))
+        self.set_register("eflags", flags | (0x40 if key is None else 0))
         if key is not None:
-            self.uc.reg_write(x86.UC_X86_REG_AX, key)
+            self.set_register("ax", key)

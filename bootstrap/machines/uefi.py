@@ -11,15 +11,14 @@ calling convention is Microsoft's for x64: RCX, RDX, R8, R9, then the stack abov
 
 import struct
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from unicorn import Uc, UcError
+from unicorn import UcError
 from unicorn import unicorn_const as uc
-from unicorn import x86_const as x86
 
 from bootstrap.core.errors import BadInput, GuestFailed, printable
-from bootstrap.machines.emulation import Emulation
+from bootstrap.machines.emulation import X86Machine
 
 SUCCESS = 0
 _ERROR = 1 << 63
@@ -61,14 +60,16 @@ _CREATE, _WRITE = 1 << 63, 2
 """Open modes of a file."""
 _DIRECTORY = 0x10
 """EFI_FILE_DIRECTORY, an attribute."""
-_Handler = Callable[..., int]
-"""Serves a call: its first six arguments to its status."""
+_Handler = Callable[..., int | None]
+"""Serves a call: its first six arguments to its status; None, if it set where it goes on."""
 _PAGE = 4096
 _TRAPS = 0x1000
 """Where the services are called: one address each, up to the end of the page."""
 _TABLES, _HEAP = 0x2000, 0x10000
 _STACK = 1 << 20
-_ARGUMENTS = (x86.UC_X86_REG_RCX, x86.UC_X86_REG_RDX, x86.UC_X86_REG_R8, x86.UC_X86_REG_R9)
+_ARGUMENTS = ("rcx", "rdx", "r8", "r9")
+_IN_ONE_BLOCK = 8192
+"""Bytes of code that the engine translates at once are fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +96,8 @@ class _UefiFile:
 
 @dataclass
 class _LoadedImage:
-    """A loaded program: its protocol's address, entry and, while it runs, its caller's stack."""
+    """A loaded program: its entry and, while it runs, its caller's stack."""
 
-    protocol: int
     entry: int
     caller_rsp: int | None = None
 
@@ -128,7 +128,7 @@ def _nothing(*_: int) -> int:
     return SUCCESS
 
 
-class Uefi:
+class Uefi(X86Machine):
     """Runs one program, and those that it loads, on a volume. `console` gets what is printed."""
 
     def __init__(
@@ -137,24 +137,19 @@ class Uefi:
         console: Callable[[str], object],
         limits: UefiLimits = UefiLimits(),
     ) -> None:
+        super().__init__(uc.UC_MODE_64, "it", "rip")
         self.volume = volume
         self.limits = limits
         self._console = console
         self._status: int | None = None
         self._files: dict[int, _UefiFile] = {}
         self._images: dict[int, _LoadedImage] = {}
+        """By handle, which is also the address of the loaded-image protocol."""
         self._running: list[int] = []
         self._pools: dict[int, int] = {}
         self._free: dict[int, list[int]] = {}
         self._next = _HEAP
         self._traps: list[tuple[str, _Handler | None]] = []
-        self.calls: dict[str, int] = {}
-        """How often each service was called."""
-        self.uc = Uc(uc.UC_ARCH_X86, uc.UC_MODE_64)
-        self._emulation = Emulation(self.uc, "it")
-        self.uc.ctl_set_cpu_model(x86.UC_CPU_X86_QEMU64)  # without RDRAND, RDSEED and RDTSCP
-        self.uc.ctl_set_tcg_buffer_size(32 << 20)
-        self.uc.ctl_exits_enabled(True)
         self.uc.mem_map(_TRAPS, limits.memory)
         self._make_tables()
         self.uc.hook_add(
@@ -164,39 +159,34 @@ class Uefi:
     # Tables.
 
     def _make_tables(self) -> None:
-        boot = _TABLES
-        served: dict[str, _Handler] = {
+        """System table, boot services and the protocols, one after the other."""
+        boot, out = _TABLES, _TABLES + 0x200
+        self._system, self._device, self._fs = out + 0x80, out + 0x180, out + 0x188
+        self._file_table = out + 0x200
+        self._table(boot + 24, _BOOT_SERVICES, {
             "AllocatePages": self._allocate_pages, "FreePages": _nothing,
             "AllocatePool": self._allocate_pool, "FreePool": self._free_pool,
             "HandleProtocol": self._handle_protocol, "OpenProtocol": self._handle_protocol,
             "CloseProtocol": _nothing, "LoadImage": self._load_image,
-            "GetNextMonotonicCount": self._monotonic_count,
-            "SetWatchdogTimer": _nothing,
-        }  # fmt: skip
-        self._table(boot + 24, _BOOT_SERVICES, served)
-        self._out = boot + 24 + 8 * len(_BOOT_SERVICES)
-        self._table(self._out, _TEXT, {"OutputString": self._output_string})
-        self._system = self._out + 8 * len(_TEXT) + 8
-        self._write(self._system, struct.pack("<24xQI4x12Q", 0, 0, 0, 0, self._out, self._out,
-                    self._out, self._out, 0, boot, 0, 0, 0, 0))  # fmt: skip
-        self._device = self._system + 0x100
-        self._fs = self._device + 8
-        self._write(self._fs, struct.pack("<Q", 1 << 16))
+            "StartImage": self._start_image, "Exit": self._exit,
+            "GetNextMonotonicCount": self._monotonic_count, "SetWatchdogTimer": _nothing,
+        })  # fmt: skip
+        self._table(out, _TEXT, {"OutputString": self._output_string})
+        self._put(self._system + 24, 0, 0, 0, 0, out, out, out, out, 0, boot)
+        self._put(self._fs, 1 << 16)
         self._table(self._fs + 8, ["OpenVolume"], {"OpenVolume": self._open_volume})
-        self._file_table = self._fs + 0x40
-        handlers: dict[str, _Handler] = {
-            "Open": self._open, "Close": self._close, "Delete": self._delete, "Read": self._read,
-            "Write": self._write_file, "GetPosition": self._get_position,
-            "SetPosition": self._set_position, "GetInfo": self._get_info,
-            "Flush": _nothing,
-        }  # fmt: skip
-        self._write(self._file_table, struct.pack("<Q", 1 << 16))
-        self._table(self._file_table + 8, _FILE, handlers)
-        self._return = self._trap("return from an image", None)
+        self._put(self._file_table, 1 << 16)
+        self._table(self._file_table + 8, _FILE, {
+            "Open": self._of_file(self._open), "Close": self._close, "Delete": self._delete,
+            "Read": self._of_file(self._read), "Write": self._of_file(self._write_file),
+            "GetPosition": self._of_file(self._get_position),
+            "SetPosition": self._of_file(self._set_position),
+            "GetInfo": self._of_file(self._get_info), "Flush": _nothing,
+        })  # fmt: skip
+        self._return = self._trap("return from an image", self._exit_by_return)
 
-    def _table(self, at: int, names: list[str], served: Mapping[str, _Handler]) -> None:
-        for number, name in enumerate(names):
-            self._write(at + 8 * number, struct.pack("<Q", self._trap(name, served.get(name))))
+    def _table(self, at: int, names: Sequence[str], served: Mapping[str, _Handler]) -> None:
+        self._put(at, *(self._trap(name, served.get(name)) for name in names))
 
     def _trap(self, name: str, handler: _Handler | None) -> int:
         self._traps.append((name, handler))
@@ -204,8 +194,16 @@ class Uefi:
 
     # Memory.
 
+    def read(self, at: int, size: int) -> bytes:
+        """Memory: fewer bytes at its ends."""
+        end = min(at + size, _TRAPS + self.limits.memory)
+        return bytes(self.uc.mem_read(at, end - at)) if _TRAPS <= at < end else b""
+
     def _write(self, at: int, data: bytes) -> None:
         self.uc.mem_write(at, data)
+
+    def _put(self, at: int, *quads: int) -> None:
+        self._write(at, struct.pack(f"<{len(quads)}Q", *quads))
 
     def _read_memory(self, at: int, size: int) -> bytes:
         if size > self.limits.memory:
@@ -250,7 +248,7 @@ class Uefi:
     def _give(self, at: int | None, result: int) -> int:
         if at is None:
             return NO_MEMORY
-        self._write(result, struct.pack("<Q", at))
+        self._put(result, at)
         return SUCCESS
 
     def _free_pool(self, at: int, *_: int) -> int:
@@ -305,14 +303,13 @@ class Uefi:
             raise BadInput(f"{name}: is no PE program: {error}") from None
 
     def _new_image(self, base: int, entry: int, device: int, options: int, size: int) -> int:
-        """A handle, which is also the address of the loaded-image protocol."""
+        """A handle."""
         parent = self._running[-1] if self._running else 0
         at = self._allocate(96)
         if at is None:
             raise GuestFailed("limit: no memory for one more program")
-        fields = (0x1000, parent, self._system, device, 0, 0, size, options, base, 0, 0, 0)
-        self._write(at, struct.pack("<12Q", *fields))
-        self._images[at] = _LoadedImage(at, entry)
+        self._put(at, 0x1000, parent, self._system, device, 0, 0, size, options, base, 0, 0, 0)
+        self._images[at] = _LoadedImage(entry)
         return at
 
     def _load_image(
@@ -331,7 +328,7 @@ class Uefi:
         image = self._images.get(handle)
         if image is None or image.caller_rsp is not None:
             return INVALID
-        rsp = self.uc.reg_read(x86.UC_X86_REG_RSP)
+        rsp = self.register("rsp")
         self._enter(handle, rsp, (rsp & ~15) - 0x28)
         return None
 
@@ -339,27 +336,29 @@ class Uefi:
         image = self._images[handle]
         image.caller_rsp = caller_rsp
         self._running.append(handle)
-        self._write(rsp, struct.pack("<Q", self._return))
-        for register, value in (
-            (x86.UC_X86_REG_RSP, rsp), (x86.UC_X86_REG_RCX, handle),
-            (x86.UC_X86_REG_RDX, self._system), (x86.UC_X86_REG_RIP, image.entry),
-        ):  # fmt: skip
-            self.uc.reg_write(register, value)
+        self._put(rsp, self._return)
+        self.set_register("rsp", rsp)
+        self.set_register("rcx", handle)
+        self.set_register("rdx", self._system)
+        self.set_register("rip", image.entry)
 
-    def _leave(self, status: int) -> None:
+    def _exit_by_return(self, *_: int) -> None:
+        self._exit(0, self.register("rax"))
+
+    def _exit(self, _handle: int, status: int, *_: int) -> None:
         """The running image ends; its caller gets the status."""
         image = self._images.pop(self._running.pop())
         assert image.caller_rsp is not None
-        if not self._running:
+        if self._running:
+            self._return_to(image.caller_rsp, status)
+        else:
             self._status = status
             self.uc.emu_stop()
-            return
-        self._return_to(image.caller_rsp, status)
 
     def _return_to(self, rsp: int, result: int) -> None:
-        self.uc.reg_write(x86.UC_X86_REG_RAX, result)
-        self.uc.reg_write(x86.UC_X86_REG_RSP, rsp + 8)
-        self.uc.reg_write(x86.UC_X86_REG_RIP, self._quad(rsp))
+        self.set_register("rax", result)
+        self.set_register("rsp", rsp + 8)
+        self.set_register("rip", self._quad(rsp))
 
     # Running.
 
@@ -367,47 +366,35 @@ class Uefi:
         """Start a loaded image; its status. Raises GuestFailed, KeyboardInterrupt."""
         top = _TRAPS + self.limits.memory - 0x1000
         self._enter(handle, top, top - 0x28)
-        begin = self.uc.reg_read(x86.UC_X86_REG_RIP)
-        self._emulation.run(begin, (1 << 64) - 1, self.limits.seconds, self._place_text)
+        entry = self._images[handle].entry
+        self._look(entry, _IN_ONE_BLOCK)
+        self._emulate(entry, self.limits.seconds)
         if self._status is None:
-            raise GuestFailed(f"the machine stopped [{self._place_text()}]")
+            raise GuestFailed(f"the machine stopped [{self.place()}]")
         return self._status
 
-    def _place_text(self) -> str:
+    def place(self) -> str:
+        """Registers in a line, for messages."""
         names = "rip rax rcx rdx rsp rbp".split()
-        return " ".join(
-            f"{n}={self.uc.reg_read(getattr(x86, f'UC_X86_REG_{n.upper()}')):x}" for n in names
-        )
+        return " ".join(f"{name}={self.register(name):x}" for name in names)
 
     def _serve(self, at: int) -> None:
         """The hook. What is raised in it is raised again by `run`."""
         try:
-            rsp = self.uc.reg_read(x86.UC_X86_REG_RSP)
-            if at == self._return:
-                self._leave(self.uc.reg_read(x86.UC_X86_REG_RAX))
-                return
-            number = at - _TRAPS
-            name, handler = self._traps[number] if number < len(self._traps) else ("", None)
-            self.calls[name] = self.calls.get(name, 0) + 1
-            arguments = [self.uc.reg_read(register) for register in _ARGUMENTS]
-            arguments += [self._quad(rsp + 0x28), self._quad(rsp + 0x30)]
-            if name == "Exit":
-                self._leave(arguments[1])
-                return
-            if name == "StartImage":
-                result = self._start_image(*arguments)
-                if result is None:
-                    return
-            elif handler is None:
-                raise GuestFailed(f"{name or hex(at)}: this firmware does not have that service")
-            else:
-                try:
-                    result = handler(*arguments)
-                except UcError:
-                    raise GuestFailed(f"{name}: a pointer to memory that is not there") from None
-            self._return_to(rsp, result)
+            rsp, number = self.register("rsp"), at - _TRAPS
+            name, handler = self._traps[number] if number < len(self._traps) else (hex(at), None)
+            if handler is None:
+                raise GuestFailed(f"{name}: this firmware does not have that service")
+            arguments = [self.register(name) for name in _ARGUMENTS]
+            try:
+                arguments += [self._quad(rsp + 0x28), self._quad(rsp + 0x30)]
+                result = handler(*arguments)
+            except UcError:
+                raise GuestFailed(f"{name}: a pointer to memory that is not there") from None
+            if result is not None:
+                self._return_to(rsp, result)
         except BaseException as error:  # no exception can cross Unicorn
-            self._emulation.fail(error)
+            self.fail(error)
 
     # Protocols and the console.
 
@@ -439,12 +426,20 @@ class Uefi:
         self._files[at] = file
         return self._give(at, result)
 
+    def _of_file(self, serve: Callable[..., int]) -> _Handler:
+        """A service that gets the file in place of its address; not one that was deleted."""
+
+        def handler(at: int, *arguments: int) -> int:
+            file = self._files.get(at)
+            if file is None or not (file.is_folder or file.path in self.volume.files):
+                return INVALID
+            return serve(file, *arguments)
+
+        return handler
+
     def _open(
-        self, handle: int, result: int, name: int, mode: int, attributes: int, *_: int
+        self, folder: _UefiFile, result: int, name: int, mode: int, attributes: int, *_: int
     ) -> int:
-        folder = self._files.get(handle)
-        if folder is None:
-            return INVALID
         text = self._text(name).replace("\\", "/")
         parts = [] if text.startswith("/") or not folder.path else folder.path.split("/")
         for part in text.split("/"):
@@ -486,21 +481,17 @@ class Uefi:
         self.volume.changed.discard(file.path)
         return SUCCESS
 
-    def _read(self, handle: int, size_at: int, buffer: int, *_: int) -> int:
-        file = self._files.get(handle)
-        if file is None or file.path not in self.volume.files:
-            if file is not None and file.is_folder:
-                raise GuestFailed("Read of a folder: this firmware lists none")
-            return INVALID
+    def _read(self, file: _UefiFile, size_at: int, buffer: int, *_: int) -> int:
+        if file.is_folder:
+            raise GuestFailed("Read of a folder: this firmware lists none")
         data = self.volume.files[file.path][file.offset : file.offset + self._quad(size_at)]
         self._write(buffer, bytes(data))
-        self._write(size_at, struct.pack("<Q", len(data)))
+        self._put(size_at, len(data))
         file.offset += len(data)
         return SUCCESS
 
-    def _write_file(self, handle: int, size_at: int, buffer: int, *_: int) -> int:
-        file = self._files.get(handle)
-        if file is None or file.is_folder:
+    def _write_file(self, file: _UefiFile, size_at: int, buffer: int, *_: int) -> int:
+        if file.is_folder:
             return UNSUPPORTED
         if not file.writable:
             return DENIED
@@ -519,29 +510,26 @@ class Uefi:
         self.volume.changed.add(file.path)
         return SUCCESS
 
-    def _get_position(self, handle: int, result: int, *_: int) -> int:
-        file = self._files.get(handle)
-        return INVALID if file is None else self._give(file.offset, result)
+    def _get_position(self, file: _UefiFile, result: int, *_: int) -> int:
+        return self._give(file.offset, result)
 
-    def _set_position(self, handle: int, offset: int, *_: int) -> int:
-        file = self._files.get(handle)
-        if file is None or file.is_folder:
+    def _set_position(self, file: _UefiFile, offset: int, *_: int) -> int:
+        if file.is_folder:
             return UNSUPPORTED
         end = len(self.volume.files[file.path])
         file.offset = end if offset == (1 << 64) - 1 else offset
         return SUCCESS
 
-    def _get_info(self, handle: int, guid: int, size_at: int, buffer: int, *_: int) -> int:
+    def _get_info(self, file: _UefiFile, guid: int, size_at: int, buffer: int, *_: int) -> int:
         """EFI_FILE_INFO: there is no clock, so the times are 0."""
-        file = self._files.get(handle)
-        if file is None or self._read_memory(guid, 16) != _FILE_INFO:
-            return UNSUPPORTED if file is not None else INVALID
+        if self._read_memory(guid, 16) != _FILE_INFO:
+            return UNSUPPORTED
         name = (file.path.rpartition("/")[2] + "\0").encode("utf-16-le")
         size = 0 if file.is_folder else len(self.volume.files[file.path])
         attributes = _DIRECTORY if file.is_folder else 0
         info = struct.pack("<3Q48xQ", 80 + len(name), size, size, attributes) + name
         fits = len(info) <= self._quad(size_at)
-        self._write(size_at, struct.pack("<Q", len(info)))
+        self._put(size_at, len(info))
         if not fits:
             return TOO_SMALL
         self._write(buffer, info)

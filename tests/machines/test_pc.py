@@ -154,6 +154,20 @@ def test_bytes_of_rdtsc_in_another_instruction_are_no_rdtsc(tmp_path: Path, nati
 
 
 @EACH_PATH
+def test_code_is_served_as_it_now_is(tmp_path: Path, native: bool) -> None:
+    """Not as it was when the bytes of rdtsc, or of rep stosb, were found there."""
+    for code in ("0f31", "f3aa"):
+        start = sectors.START
+        # Jump over them and a hlt, write two nops over them, and go there.
+        at = 0x7C00 + len(start) + 2
+        patch = b"\xc7\x06" + at.to_bytes(2, "little") + b"\x90\x90"
+        image = start + bytes.fromhex(f"eb03 {code} f4") + patch
+        image += b"\xe9" + (at - (0x7C00 + len(image) + 3) & 0xFFFF).to_bytes(2, "little")
+        with machine(tmp_path, sectors.sector(image), native) as (pc, _):
+            assert pc.run() == "halted"
+
+
+@EACH_PATH
 def test_what_is_cleared_at_once_is_what_the_instruction_clears(
     tmp_path: Path, native: bool
 ) -> None:

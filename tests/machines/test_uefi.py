@@ -58,21 +58,39 @@ def test_its_cpu_has_no_instruction_that_gives_chance_or_time(code: str) -> None
         run(programs.pe(bytes.fromhex(code)))
 
 
+@pytest.mark.parametrize("prefix", ["", "eb00", "48", "66f3"], ids="first block rex more".split())
+def test_there_is_no_clock(prefix: str) -> None:
+    """In the block that the program begins with, in one after it, and with prefixes."""
+    with pytest.raises(GuestFailed, match=r"rdtsc at 0x[0-9a-f]+: there is no clock \[rip="):
+        run(programs.pe(bytes.fromhex(f"{prefix} 0f31 31c0 c3")))
+    # The same bytes within another instruction: mov ecx, 0x310f; then xor eax, eax; ret.
+    assert run(programs.pe(bytes.fromhex("b90f310000 eb00 b90f310000 31c0 c3"))) == (0, "")
+
+
+def test_what_was_deleted_is_no_file() -> None:
+    machine = Uefi(UefiVolume.of({"a": b"x"}, frozenset()), print, LIMITS)
+    one, other = (uefi._UefiFile("a", False, True) for _ in range(2))
+    machine._files |= {1: one, 2: other}
+    assert machine._delete(1) == uefi.SUCCESS
+    assert machine._of_file(machine._write_file)(2, 0, 0) == INVALID
+    assert not machine.volume.changed
+
+
 def test_files_and_reads_have_a_limit() -> None:
     """All files together, wherever in one the guest writes; and no more than memory is read."""
     machine = Uefi(UefiVolume.of({"a": b"x" * (1 << 19), "b": b""}, frozenset()), print, LIMITS)
     pointer = machine._allocate(64)
     assert pointer is not None
-    file = machine._files[1] = uefi._UefiFile("b", False, True)
+    file = uefi._UefiFile("b", False, True)
     for offset, size, why in ((1 << 62, 1, "limit: with b"), (0, (1 << 19) + 1, "limit: with b"),
                               (0, 1 << 62, "limit: with b")):  # fmt: skip
         file.offset = offset
         machine._write(pointer, struct.pack("<Q", size))
         with pytest.raises(GuestFailed, match=why):
-            machine._write_file(1, pointer, pointer)
+            machine._write_file(file, pointer, pointer)
     file.offset = 0
     machine._write(pointer, struct.pack("<Q", 8))
-    assert machine._write_file(1, pointer, pointer) == uefi.SUCCESS
+    assert machine._write_file(file, pointer, pointer) == uefi.SUCCESS
     assert machine.volume.files["b"] == struct.pack("<Q", 8)
     with pytest.raises(GuestFailed, match="there is not so much memory"):
         machine._load_image(0, 0, 0, pointer, 1 << 60, pointer)

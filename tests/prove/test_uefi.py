@@ -10,7 +10,7 @@ import pytest
 from unicorn import x86_const
 
 from bootstrap.core.errors import GuestFailed
-from bootstrap.machines.uefi import _HEAP, _TRAPS, SUCCESS, Uefi, UefiVolume
+from bootstrap.machines.uefi import _HEAP, _TRAPS, SUCCESS, Uefi, UefiVolume, _UefiFile
 from bootstrap.prove.check import START, Class, step
 from bootstrap.prove.relation import compare
 from bootstrap.prove.walk import END
@@ -39,8 +39,8 @@ class _Walked(Uefi):
         self.wrote = b""
         self.steps: dict[tuple[int, int], tuple[bytes, int]] = {}
 
-    def _read(self, handle: int, size_at: int, buffer: int, *_: int) -> int:
-        assert self._quad(size_at) == 1 and self._files[handle].path == "in"
+    def _read(self, file: _UefiFile, size_at: int, buffer: int, *_: int) -> int:
+        assert self._quad(size_at) == 1 and file.path == "in"
         registers = tuple(map(self.uc.reg_read, REGISTERS))
         rsp, top = registers[3], _TRAPS + self.limits.memory
         stack, heap = (
@@ -61,8 +61,8 @@ class _Walked(Uefi):
         self._write(buffer, b"" if byte == END else bytes((byte,)))
         return SUCCESS
 
-    def _write_file(self, handle: int, size_at: int, buffer: int, *_: int) -> int:
-        assert self._files[handle].path == "out"
+    def _write_file(self, file: _UefiFile, size_at: int, buffer: int, *_: int) -> int:
+        assert file.path == "out"
         self.wrote += self._read_memory(buffer, self._quad(size_at))
         return SUCCESS
 

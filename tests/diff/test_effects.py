@@ -14,11 +14,7 @@ from bootstrap.core.errors import BadInput
 from bootstrap.debug.opening import record_program
 from bootstrap.diff import compare
 from bootstrap.diff.effects import differences, of_trace
-from bootstrap.documents import encode
-from bootstrap.instruments import default_engine
-from bootstrap.languages import hex0
-from bootstrap.machines.builder_hex0 import make_image, read_stages
-from bootstrap.machines.effects import (
+from bootstrap.diff.machine_effects import (
     SCHEMA,
     Effects,
     OpenedPath,
@@ -26,6 +22,10 @@ from bootstrap.machines.effects import (
     ProgramEffects,
     WrittenBytes,
 )
+from bootstrap.documents import encode
+from bootstrap.instruments import default_engine
+from bootstrap.languages import hex0
+from bootstrap.machines.builder_hex0 import make_image, read_stages
 from bootstrap.sources import Cache, resolve
 from bootstrap.sources.checkouts import BUILDER_HEX0, checkout_at
 from bootstrap.trace.store import Trace

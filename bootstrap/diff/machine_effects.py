@@ -1,7 +1,7 @@
 """What the processes of a run did that has an effect: a document to hold against another run's.
 
 A program's record begins where it is forked (with its parent's name) or executed. A machine's are
-made of its calls (`Watch`), a recorded run's of its trace (bootstrap.diff.effects).
+made of its calls (`Watch`), a recorded run's of its trace (effects.py).
 """
 
 import hashlib
