@@ -102,7 +102,7 @@ def job(tmp_path: Path, checkout: Path) -> Job:
     (binary / "python").symlink_to(sys.executable)
     # The checkout's, whatever is installed.
     (binary / "bootstrap").write_text(
-        f'#!/bin/sh\nPYTHONPATH="{checkout}" exec "{sys.executable}" -m bootstrap "$@"\n'
+        f'#!/bin/sh\nPYTHONPATH="{checkout}" exec "{sys.executable}" -P -m bootstrap "$@"\n'
     )
     (binary / "bootstrap").chmod(0o755)
     return Job(tmp_path, checkout)
@@ -118,6 +118,49 @@ def test_the_action_verifies(job: Job) -> None:
     summary = (job.folder / "summary").read_text()
     assert "bootstrap verify: verified" in summary and "| x86 | 10 | 10 |" in summary
     assert "Who says so" in summary and "::error" not in done.stdout
+    assert "✅ bootstrap confirm: at least 2 opinions" in summary
+
+
+def test_the_action_says_that_there_are_too_few_opinions(job: Job) -> None:
+    done = job.step("Verify", release="embedded", **{"at-least": "99"})
+    assert done.returncode == int(job.outputs()["status"]) == 1
+    assert "::error title=bootstrap confirm" in done.stdout
+    summary = (job.folder / "summary").read_text()
+    assert "❌ bootstrap confirm: at least 99 opinions" in summary
+
+
+def test_what_nobody_can_judge_is_no_error(job: Job) -> None:
+    """Releases have products without a known-good value, and are verified."""
+    bootstrap = job.folder / "bootstrap" / "bin" / "bootstrap"
+    bootstrap.write_text("#!/bin/sh\ncp report.json bootstrap-report.json\n")
+    artifact = {"path": "x86/artifact/M0", "sha256": "1" * 64, "expected": None}
+    report = {"result": "verified", "claim": "All.", "arch": "x86", "decided_by": "core"}
+    for status, errors in (("unknown", 0), ("mismatch", 1), ("missing", 1)):
+        said = {**report, "reasons": [], "artifacts": [{**artifact, "status": status}]}
+        (job.folder / "report.json").write_text(json.dumps(said))
+        assert job.step("Verify").stdout.count("::error") == errors
+
+
+OWNED = "from pathlib import Path\nPath(__file__).with_name('owned').touch()\nraise SystemExit\n"
+
+
+def test_the_action_runs_nothing_of_what_it_verifies(job: Job) -> None:
+    """The current folder of a job is the checkout that is to be verified."""
+    for name in ("json", "venv", "pip", "os", "pathlib"):
+        (job.folder / f"{name}.py").write_text(OWNED)
+    assert job.step("Verify", release="embedded").returncode == 0
+    assert job.outputs()["result"] == "verified"
+    shutil.rmtree(job.folder / "bootstrap")
+    job.checkout = job.folder / "nothing-to-install"
+    done = job.step("Install")
+    assert done.returncode and "nothing-to-install" in done.stderr
+    assert not (job.folder / "owned").exists()
+
+
+def test_every_template_starts_python_without_the_current_folder(checkout: Path) -> None:
+    for file in ("action.yml", "docs/ci/gitlab-ci.yml"):
+        started = re.findall(r"python3?\"? -\S*", (checkout / file).read_text("utf-8"))
+        assert len(started) >= 2 and all(one.endswith(" -I") for one in started), started
 
 
 def test_the_action_fails_with_annotations(job: Job, checkout: Path) -> None:
