@@ -21,6 +21,7 @@ from bootstrap.sources import SourceTree
 from bootstrap.sources.identity import KnownRelease, Likeness, candidates, nearest, no_release, why
 from bootstrap.sources.seeds_at_hand import at_hand, where_from
 from bootstrap.sources.tree import read_archive, read_folder
+from bootstrap.words import count, some
 
 _LINES = 100
 """Files of a folder that are listed; the rest is counted."""
@@ -109,8 +110,13 @@ def run(args: argparse.Namespace) -> int:
     known = _Known()
     answers: list[_Answer] = []
     trees: list[_IdentifiedTree] = []
+    hashless: list[str] = []
     for name in dict.fromkeys(args.what):
-        _look(known, name, answers, trees)
+        _look(known, name, answers, trees, hashless)
+    if hashless:
+        lines = count(len(hashless), "line", "has", "have")
+        rest = some(map(printable, hashless))
+        print(f"note: {lines} no SHA-256, and nothing is known of: {rest}", file=sys.stderr)
     for answer in answers:
         if answer.status == "unreadable":
             print(f"bootstrap: {printable(answer.fault)}", file=sys.stderr)
@@ -118,18 +124,25 @@ def run(args: argparse.Namespace) -> int:
         schema="bootstrap-identify/1",
         trees=[_tree_facts(tree) for tree in trees],
         files=[_facts(answer) for answer in answers],
+        hashless=[printable(line) for line in hashless],
     )
     show(_said(answers, trees, known), args.json, value)
     found = {answer.status for answer in answers}
     if "unreadable" in found:
         return ExitStatus.BAD_INPUT
     wrong = any(tree.wrong or tree.release is None for tree in trees)
-    wrong = wrong or "unknown" in found or not (answers or trees)
+    wrong = wrong or "unknown" in found or bool(hashless) or not (answers or trees)
     return ExitStatus.DIFFERS if wrong else ExitStatus.DONE
 
 
-def _look(known: _Known, name: str, answers: list[_Answer], trees: list[_IdentifiedTree]) -> None:
-    """One argument."""
+def _look(
+    known: _Known,
+    name: str,
+    answers: list[_Answer],
+    trees: list[_IdentifiedTree],
+    hashless: list[str],
+) -> None:
+    """One argument. `hashless` are lines in lists."""
     if name != STDIN and not os.path.lexists(name) and re.fullmatch(_HASH, name):
         answers.append(known.hash(name, name.lower()))
         return
@@ -147,8 +160,11 @@ def _look(known: _Known, name: str, answers: list[_Answer], trees: list[_Identif
         answers.append(_Answer(name, fault=str(error)))
         return
     if known.hash(name, hashlib.sha256(data).hexdigest()).status == "unknown":
-        if listed := _list_of(data):
+        listed, others = _list_of(data)
+        if listed:
             answers.extend(known.hash(word, sha256, True, name) for word, sha256 in listed)
+            place = "standard input" if name == STDIN else name
+            hashless.extend(f"{place}: {line}" for line in others)
             return
         try:
             tree = read_archive(data, printable(name))
@@ -166,20 +182,22 @@ def _file(known: _Known, name: str, named: bool) -> _Answer:
         return _Answer(name, named, str(error))
 
 
-def _list_of(data: bytes) -> list[tuple[str, str]]:
-    """(name, SHA-256) of each line of a list of hashes; nothing when it is no such list."""
+def _list_of(data: bytes) -> tuple[list[tuple[str, str]], list[str]]:
+    """(name, SHA-256) of each hash in a list of hashes, and its lines without one; nothing when it
+    is no such list."""
     try:
         lines = [line.strip() for line in data.decode().splitlines()]
     except UnicodeDecodeError:
-        return []
+        return [], []
     lines = [line for line in lines if line and not line.startswith("#")]
+    others = [line for line in lines if not _HASH.search(line)]
+    if 2 * len(others) > len(lines):
+        return [], []
     found = []
     for line in lines:
-        match = _HASH.search(line)
-        if match is not None:
-            rest = _TAG.sub(r"\1", line.replace(match[0], "")).strip(" *:")
-            found.append((rest or match[0], match[0].lower()))
-    return found if 2 * len(found) >= len(lines) else []
+        rest = _TAG.sub(r"\1", _HASH.sub("", line)).strip(" *:")
+        found += [(rest or sha256, sha256.lower()) for sha256 in _HASH.findall(line)]
+    return found, others
 
 
 def _look_at_tree(
@@ -210,6 +228,11 @@ def _look_at_tree(
     for path in sorted(tree.files.keys() - found.known.keys() - unread):
         answer = known.answer(f"{name}/{path}", tree.files[path].data, False)
         answers.append(replace(answer, beside=name))
+    listed = tree_files(found.steps[0]) or frozenset()
+    for path in sorted({*tree.symlinks, *tree.special} - found.known.keys() - listed):
+        what = "a symbolic link" if path in tree.symlinks else "neither a file nor a link"
+        fault = f"{printable(f'{name}/{path}')}: is {what}"
+        answers.append(_Answer(f"{name}/{path}", False, fault, beside=name))
     return True
 
 

@@ -129,9 +129,28 @@ def test_a_pasted_list_says_whose_all_of_them_are(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     status, said = identify(capsys, "-")
     lines = said.splitlines()
-    assert status == 0
+    assert status == 1  # nobody knows what the last line is about
     assert lines[0] == "x86/bin/blood-elf: x86/bin/blood-elf of stage0-posix 1.7.0"
     assert lines[-2:] == ["19 files: 19 known, 0 unknown", "19 of 19 are of stage0-posix 1.7.0"]
+
+
+def test_a_line_that_cannot_be_looked_up_is_not_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sums = tmp_path / "sums"
+    sums.write_text(f"{M1}  a\n{NOBODY[:63]}  evil\x1b\n")
+    assert main(["identify", str(sums), "--json", "-"]) == 1
+    out, err = capsys.readouterr()
+    line = f"{sums}: {NOBODY[:63]}  evil\\x1b"
+    assert err == f"note: 1 line has no SHA-256, and nothing is known of: {line}\n"
+    assert json.loads(out)["hashless"] == [line]
+    # Nor is a second hash in a line.
+    sums.write_text(f"{M1}  a  {NOBODY}\n")
+    status, text = identify(capsys, sums)
+    assert status == 1 and "2 files: 1 known, 1 unknown" in text
+    sums.write_text(f"# what I got\n\n{M1}  a\n")
+    assert main(["identify", str(sums)]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_an_unknown_one_in_a_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -204,6 +223,9 @@ def test_a_release_and_what_is_beside_it(
     assert status == 1 and facts["differing"] == 1
     assert path in facts["why"][0] and "no release has" in facts["why"][0]
     assert [one["file"] for one in document["files"]] == [f"{archive}/mine"]
+    archive.write_bytes(to_tar(tree.but(symlinks={**tree.symlinks, "mine": path}), "top"))
+    status, text = identify(capsys, archive)
+    assert status == 1 and f"{archive}/mine: is a symbolic link: no known file" in text
 
 
 def test_many_files_of_one_other_release_are_one_line() -> None:
@@ -224,7 +246,7 @@ def test_many_files_of_one_other_release_are_one_line() -> None:
 
 @given(st.one_of(st.binary(max_size=300), st.text(max_size=300).map(str.encode)))
 def test_any_bytes_are_a_list_or_none(data: bytes) -> None:
-    for name, sha256 in _list_of(data):
+    for name, sha256 in _list_of(data)[0]:
         assert name and len(bytes.fromhex(sha256)) == 32
 
 
