@@ -166,6 +166,8 @@ def check_output_folder(name: str | None, option: str = "--output") -> None:
     """
     if name is None:
         return
+    if not name:
+        raise BadInput(f"{option} '': names no folder")
     folder, new = Path(name), list[Path]()
     try:
         if folder.is_dir() and any(folder.iterdir()):

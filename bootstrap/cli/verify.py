@@ -34,6 +34,7 @@ from bootstrap.cli.output import (
 from bootstrap.cli.progress import ShownProgress, progress_of
 from bootstrap.cli.several import VerifyTask, planned, rebuild_each
 from bootstrap.core.errors import BadInput, ExitStatus, printable
+from bootstrap.core.release import from_answers
 from bootstrap.instruments import Engine, default_engine
 from bootstrap.known import (
     RELEASES,
@@ -336,7 +337,8 @@ def default_entry(resolved: Resolved) -> str:
 
 def write_products(folder: Path, done: Sequence[Rebuilt], found: Sequence[Resolved]) -> None:
     """Lay the products of all runs out below `folder` under their tree paths, with upstream's
-    answers files. What goes into an image is there a second time, under its path in the image.
+    answers files, where the trees have these. What goes into an image is there a second time, under
+    its path in the image.
 
     Raises BadInput, also when two runs claim one path.
     """
@@ -357,11 +359,25 @@ def _files(rebuilt: Rebuilt, resolved: Resolved) -> Iterator[tuple[str, bytes, i
     """Path, content, mode."""
     answers = resolved.step.answers_from
     if answers in resolved.tree.files:
-        yield answers, resolved.tree.files[answers].data, 0o644
+        data = resolved.tree.files[answers].data
+        if _are_the_answers(data, resolved):
+            yield answers, data, 0o644
+        else:
+            text = f"note: {answers} of the tree is not the release's, and is not written"
+            print(text, file=sys.stderr)
     for path, (content, mode) in rebuilt.products.items():
         yield path, content, mode
         if path in resolved.image:
             yield resolved.image[path], content, mode
+
+
+def _are_the_answers(data: bytes, resolved: Resolved) -> bool:
+    """Not every release reads its answers file, which then is no material."""
+    try:
+        known = from_answers(data, resolved.step.answers_from, resolved.step.arch).known
+    except BadInput:
+        return False
+    return {value.path: value.sha256 for value in known} == resolved.step.answers
 
 
 def verified_here(

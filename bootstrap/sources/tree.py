@@ -100,6 +100,8 @@ def open_source(path: str | os.PathLike[str], progress: Progress | None = None) 
 
         label = os.fspath(path)
         return read_archive(download(label, MAX_ARCHIVE, progress), label).but(kind="download")
+    if not os.fspath(path):
+        raise BadInput("'' names no source: name a folder, an archive, an address or DIR@REV")
     where = Path(path)
     try:
         mode = where.stat().st_mode

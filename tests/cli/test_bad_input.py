@@ -49,6 +49,8 @@ verify --json /no/such/folder/file | /no/such/folder/file: there is no folder /n
 run --json - -- x | --json -: standard output is the guest's; name a file
 verify --json / | /: is a directory
 verify --json= | '' names no file
+verify --output= | --output '': names no folder
+verify --source= | '' names no source
 verify --json /proc/report | /proc/report: cannot be written
 verify --junit /no/such/folder/file | /no/such/folder/file: there is no folder
 verify --junit / | /: is a directory

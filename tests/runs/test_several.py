@@ -18,6 +18,7 @@ from bootstrap.cli.progress import ShownProgress
 from bootstrap.cli.several import rebuild_each
 from bootstrap.cli.verify import is_several, write_products
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import SourceFile
 from bootstrap.core.verdict import Findings
 from bootstrap.instruments import default_engine
 from bootstrap.report import Report, lowered
@@ -91,6 +92,23 @@ def test_products_of_all_go_into_one_folder(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"x86/hex0 was made for x86 and for AMD64"):
         write_products(tmp_path / "clash", [rebuilt[0], clash], each)
     assert not (tmp_path / "clash").exists()
+
+
+def test_an_answers_file_is_written_only_if_it_is_the_release_s(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """1.3 does not read its own, so no run notices another in its place."""
+    one = resolved_for("x86")
+    rebuilt = rebuild(one, ENTRY, default_engine())
+    step = replace(one.step, answers={"x86/hex0": "a" * 64}, answers_from="x86.answers")
+    good = "".join(f"{sha256}  {path}\n" for path, sha256 in step.answers.items())
+    for name, text in (("good", good), ("forged", good.replace("a", "b")), ("none", "no list")):
+        tree = one.tree.but(files={**one.tree.files, "x86.answers": SourceFile(text.encode())})
+        write_products(tmp_path / name, [rebuilt], [replace(one, step=step, tree=tree)])
+        written = ["x86.answers"] if name == "good" else []
+        assert files(tmp_path / name) == [*written, "x86/hex0"]
+        note = "note: x86.answers of the tree is not the release's, and is not written\n"
+        assert capsys.readouterr().err == ("" if written else note)
 
 
 def files(folder: Path) -> list[str]:
