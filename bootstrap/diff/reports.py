@@ -22,6 +22,8 @@ _SAID: tuple[tuple[str, Callable[[Report], tuple[object, ...]], bool], ...] = (
     ("source", lambda r: (r.source.kind,), False),
     ("archive", lambda r: (r.source.sha256,), False),
     ("tree digest", lambda r: (r.source.tree_digest,), False),
+    ("step file", lambda r: (r.catalogue and r.catalogue.sha256,), False),
+    ("decided by", lambda r: (r.decided_by,), False),
     ("release", lambda r: (r.source.release,), True),
     ("entry", lambda r: (r.entry,), True),
     ("processes", lambda r: (r.totals.processes,), True),

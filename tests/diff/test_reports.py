@@ -90,6 +90,8 @@ def test_an_artifact_in_one_only() -> None:
         ({"totals__wall_seconds": 99.0}, False),
         ({"source__kind": "archive"}, False),
         ({"source__tree_digest": sha("other")}, False),
+        ({"catalogue": {"steps": "s.toml", "sha256": sha("other")}}, False),
+        ({"decided_by": "core"}, False),
         ({"entry": "other"}, True),
         ({"result": "incomplete"}, True),
         ({"reasons": ["the core alone finds otherwise"]}, True),
@@ -109,6 +111,14 @@ def test_what_counts(facts: dict[str, Any], counts: bool) -> None:
         found = diff(*pair)
         assert found.equal is not counts
         assert "x86" in shown(found)
+
+
+def test_what_judged_and_what_decided_is_shown() -> None:
+    """Equal artifacts mean less where fewer values are known, or where other code ran them."""
+    other = changed(catalogue={"steps": "s.toml", "sha256": sha("other")}, decided_by="core")
+    said = {one.name: (one.a, one.b) for one in diff(GOOD, other).said}
+    assert said == {"step file": ("", sha("other")), "decided by": ("", "core")}
+    assert f"step file: none / {sha('other')}" in shown(diff(GOOD, other))
 
 
 def test_sources_that_differ() -> None:
