@@ -157,6 +157,16 @@ def test_the_action_runs_nothing_of_what_it_verifies(job: Job) -> None:
     assert not (job.folder / "owned").exists()
 
 
+def test_no_template_takes_an_older_report_for_its_own(checkout: Path) -> None:
+    """A verify that ends with status 2 writes none."""
+    (job,) = loaded(checkout / "docs/ci/gitlab-ci.yml").values()
+    *_, removes, verifies = job["script"]
+    written = re.findall(r"--(?:json|junit|html) (\S+)", verifies)
+    assert removes.split() == ["rm", "-f", *written] and len(written) == 3
+    action = loaded(checkout / "action.yml")["runs"]["steps"][1]["run"]
+    assert action.index('rm -f "$report" "$html"') < action.index('"$bootstrap" verify')
+
+
 def test_every_template_starts_python_without_the_current_folder(checkout: Path) -> None:
     for file in ("action.yml", "docs/ci/gitlab-ci.yml"):
         started = re.findall(r"python3?\"? -\S*", (checkout / file).read_text("utf-8"))
