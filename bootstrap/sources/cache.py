@@ -155,6 +155,10 @@ class Cache:
                 if not report.whole:
                     wrong = [*report.missing, *(change.path for change in report.changed)]
                     self._tampered(folder, release, f"not as in {step.file}: {named(wrong)}")
+                archive, published = manifest.archive_sha256, step.source.sha256
+                if None not in (archive, published) and archive != published:
+                    # Reports and attestations repeat it.
+                    self._tampered(folder, release, f"{archive} is no archive of it")
         return tree
 
     def _manifest(self, folder: Path, release: str, name: str) -> Manifest | None:

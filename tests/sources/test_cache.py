@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from bootstrap.core.errors import BadInput
+from bootstrap.known import all_steps
 from bootstrap.sources import Cache, SourceTree, cache_root
-from tests.sources.sample import FILES, make_tree
+from tests.sources.sample import FILES, make_tree, step_text
 
 OLD = make_tree()
 NEW = make_tree({**FILES, "README": b"new"})
@@ -132,6 +133,20 @@ def test_a_reader_who_met_a_writer_looks_again(
 def test_a_consistent_forgery_does_not_pass_the_catalogue(cache: Cache) -> None:
     cache.store(make_tree({**FILES, "kaem.x86": b"evil\n"}), "1.0")
     with pytest.raises(BadInput, match=r"not as in steps/stage0-posix-1.0-x86\.toml: kaem\.x86"):
+        cache.load("1.0")
+
+
+def test_a_manifest_cannot_name_another_archive(cache: Cache, catalogue: Path) -> None:
+    """A report says which archive its tree came from, and an attestation signs it."""
+    published = "b" * 64
+    cache.store(OLD.but(archive_sha256=published), "1.0")
+    (catalogue / "stage0-posix-1.0-x86.toml").write_text(step_text(published=published))
+    all_steps.cache_clear()
+    tree = cache.load("1.0")
+    assert tree is not None and tree.archive_sha256 == published
+    file = cache.folder("1.0") / "manifest.json"
+    file.write_text(file.read_text().replace(published, "c" * 64))
+    with pytest.raises(BadInput, match="changed or damaged: cccc"):
         cache.load("1.0")
 
 
