@@ -37,6 +37,7 @@ from bootstrap.core.errors import BadInput, ExitStatus, printable
 from bootstrap.core.release import from_answers
 from bootstrap.instruments import Engine, default_engine
 from bootstrap.known import (
+    EMBEDDED,
     RELEASES,
     STAGEX,
     arch_name,
@@ -265,7 +266,8 @@ def resolve_each(args: argparse.Namespace) -> list[Resolved]:
         return [resolve(source, release, args.arch, cache, entry, fallback=fallback)]
     arches = _named(args.arch)
     newest = default_release() if release is None else release
-    first = arches[0] if arches else steps_of(RELEASES, newest)[0].arch
+    named = (EMBEDDED, None) if newest == EMBEDDED else (RELEASES, newest)
+    first = arches[0] if arches else steps_of(*named)[0].arch
     found = resolve(source, release, first, cache, entry)
     if not arches:
         arches = list(architectures(found.step.name, found.step.release))

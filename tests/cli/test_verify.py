@@ -189,3 +189,8 @@ def test_a_report_that_cannot_be_written_takes_nothing_with_it(
     assert all("No space left on device" in line for line in said)
     assert (tmp_path / "out" / "hex0").is_file()
     assert ("report.xml" in outputs) == (tmp_path / "report.xml").is_file()
+
+
+def test_all_architectures_of_the_embedded_sources() -> None:
+    done = inside(*EMBEDDED, "--arch", "all", "--quiet")
+    assert done.status == 0 and done.stdout.startswith("Embedded sources only: 10 artifacts")

@@ -4,8 +4,10 @@ that knows too little. The release is the embedded path, in a repository that du
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -177,6 +179,25 @@ def test_a_graph_that_knows_too_little_is_seen(
     assert report["reasons"][0].startswith("since before, what no change leads to in the graph")
     assert "unexpected 3 artifacts: hello.hex2" in done.stdout
     assert "what no change leads to" in " ".join(done.stdout.split("MISMATCH")[1].split())
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="no jq")
+def test_the_check_in_the_documentation_finds_what_it_should(
+    verify: Callable[..., tuple[Done, Any]], mine: Path, plan: Path, tmp_path: Path, checkout: Path
+) -> None:
+    """A tree that makes nothing any more has not changed an artifact either."""
+    page = (checkout / "docs/howto/change.md").read_text("utf-8")
+    (command,) = re.findall(r"^jq -e .*", page, re.MULTILINE)
+
+    def passes() -> bool:
+        since = verify("--changed-since", "after")[1]["since"]
+        assert since["changed"] == since["unexpected"] == []
+        jq = shlex.split(command.replace("report.json", str(tmp_path / "r.json")))
+        return subprocess.run(jq, capture_output=True, check=False).returncode == 0
+
+    assert passes()
+    (mine / "tools.kaem").write_text("./nonesuch a b\n")
+    assert not passes()
 
 
 def test_without_a_graph_or_a_checkout(
