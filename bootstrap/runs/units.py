@@ -26,7 +26,7 @@ from time import process_time
 from typing import Any, Literal, NoReturn
 
 from bootstrap.core import machine, syscalls
-from bootstrap.core.abi import MAX_RW_COUNT, O_TRUNC, PATH_MAX, LinuxError
+from bootstrap.core.abi import MAX_RW_COUNT, PATH_MAX, LinuxError
 from bootstrap.core.elf import STACK_SIZE
 from bootstrap.core.errors import GuestFailed
 from bootstrap.core.files import Directory, Inode, OpenFile, RegularFile, Stream
@@ -305,7 +305,7 @@ class _UnitVolume(OverlayVolume):
         self.steps: list[UnitStep] = []
         self.contents: dict[bytes, int] = {}
         self._bases: dict[RegularFile, tuple[int, bytes]] = {}
-        """Of files that are written to, version and content when they were last noted."""
+        """Of files that were written to, version and content when they were last noted."""
 
     def new_directory(
         self, mode: int, parent: Directory | None, lower_path: bytes | None = None
@@ -349,12 +349,6 @@ class _UnitVolume(OverlayVolume):
         calls = task.process.calls + task.cpu.served
         self.steps.append(UnitStep(name, calls, numbers, **more))  # type: ignore[arg-type]
 
-    def opened(self, file: OpenFile, flags: int) -> None:
-        """A file may be written to from here on."""
-        inode = file.inode
-        if isinstance(inode, RegularFile) and (file.writable or flags & O_TRUNC):
-            self._bases[inode] = inode.version, inode.contents()
-
     def flush(self, process: Process) -> None:
         """Note what the running process has written: somebody may look at it next."""
         files = process.fds.files
@@ -362,7 +356,7 @@ class _UnitVolume(OverlayVolume):
             file, inode = files[fd], files[fd].inode
             if not file.writable or not isinstance(inode, RegularFile):
                 continue
-            version, base = self._bases[inode]
+            version, base = self._bases.get(inode, (0, b""))
             if version == inode.version:
                 continue
             content = inode.contents()
@@ -434,8 +428,6 @@ def _noting(handler: syscalls.Handler) -> syscalls.Handler:
         elif isinstance(result, int):
             more["result"] = result
         volume.note(name, *numbers, **more)
-        if handler is syscalls.openat and isinstance(result, int):
-            volume.opened(process.fds.get(result), arguments[2])
         return result
 
     return call
@@ -641,7 +633,14 @@ class DrivenMachine(LinuxMachine):
         process, numbers = task.process, [*step.numbers]
         if step.name == "data":
             fd, first, capacity = numbers
-            self._write(process, fd, first, capacity, contents[step.content])
+            file, data = process.fds.get(fd), contents[step.content]
+            inode, end = file.inode, first + len(data)
+            assert isinstance(inode, LazyFile) and file.writable
+            _same(0 <= first <= inode.size <= end <= capacity, True)
+            inode.reserve(capacity)
+            inode.data[first:end] = data
+            inode.size = end
+            inode.version += 1
             return
         if step.name == "output":
             file = process.fds.get(numbers[0])
@@ -665,19 +664,6 @@ class DrivenMachine(LinuxMachine):
             self.turn(None)
         elif handler not in _STORED_AT:  # which may have failed to store
             _same(done, step.result)
-
-    @staticmethod
-    def _write(process: Process, fd: int, start: int, capacity: int, data: bytes) -> None:
-        """The content of an open file from `start` on."""
-        file = process.fds.get(fd)
-        inode = file.inode
-        assert isinstance(inode, LazyFile) and file.writable
-        end = start + len(data)
-        _same(0 <= start <= inode.size <= end <= capacity, True)
-        inode.reserve(capacity)
-        inode.data[start:end] = data
-        inode.size = end
-        inode.version += 1
 
 
 def _kind(file: OpenFile) -> Descriptor | None:
