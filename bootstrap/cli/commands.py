@@ -955,7 +955,7 @@ CONFIRM = CommandRow(
     {_SOURCE} (default: as for verify)
     --entry {{{",".join(ENTRIES)}}}  as for verify
     --run NAME,...  make these opinions, or `all`, unless the cache has them: core, fast-path,
-        builder-hex0, qemu-user, native, models, proof, knight, ddc
+        builder-hex0, qemu-user, native, valgrind, models, proof, knight, ddc
     --fresh  with --run: make them again, and report where the result differs from the cache
     --jobs N  how many to make at once (default: the number of processors)
     --at-least N [2]  independent opinions that every artifact must have (default 2)

@@ -58,6 +58,8 @@ def seen(name: str, resolved: Resolved) -> Mapping[str, str | None]:
 
 def test_every_way_that_is_made_has_a_maker() -> None:
     assert set(MAKERS) == {way.name for way in WAYS if way.makes}
+    names = ", ".join(way.name for way in WAYS if way.makes)
+    assert f"them: {names} --" in " ".join(inside("confirm", "--help").stdout.split())
 
 
 @pytest.mark.parametrize("name", sorted({*MAKERS} - NOT_EMBEDDED))
