@@ -14,8 +14,10 @@ from bootstrap.instruments import exit_checks, registers
 from bootstrap.instruments.counter import ACCESS, CODE
 from bootstrap.instruments.instrumented import InstrumentedCpu
 
-Event = tuple[str, int, int]
-"""("x" executed, "r" read or "w" written, guest address, size in bytes)."""
+Event = tuple[str, str, int, int]
+"""("x" executed, "r" read or "w" written, "", guest address, size in bytes); near `stack`, with
+"sp" and the offset from it in place of "" and the address."""
+_NEAR = 0x8000
 
 
 class WalkingCpu(InstrumentedCpu):
@@ -26,6 +28,7 @@ class WalkingCpu(InstrumentedCpu):
         super().__init__(arch, memory, on_trap)
         exit_checks.leave_out(self._handle, False)  # these hooks end a run within a block
         self.events: list[Event] = []
+        self.stack = -2 * _NEAR
         self.names, self.numbers = zip(*registers.GENERAL[arch.name], strict=True)
         self._most = most
         self._general = RegisterBatch(self._handle, self.numbers)
@@ -34,12 +37,14 @@ class WalkingCpu(InstrumentedCpu):
 
     def _executes(self, _uc: int, addr: int, size: int, _user: int) -> None:
         if size <= 16:  # Unicorn has a very large number for what is no instruction
-            self.events.append(("x", addr, size))
+            self.events.append(("x", "", addr, size))
         if len(self.events) > self._most:
             self.stop()
 
     def _accesses(self, _uc: int, kind: int, addr: int, size: int, _value: int, _user: int) -> None:
-        self.events.append(("w" if kind == UC_MEM_WRITE else "r", addr, size))
+        how, offset = "w" if kind == UC_MEM_WRITE else "r", addr - self.stack
+        near = abs(offset) < _NEAR
+        self.events.append((how, "sp", offset, size) if near else (how, "", addr, size))
 
     def set_registers(self, values: Sequence[int]) -> None:
         """One for each of `names`, in that order."""

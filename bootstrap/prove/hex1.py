@@ -39,10 +39,6 @@ class Hex1State:
     """What each label stands for. In a proof: those that a step changed."""
     ended: bool = False
 
-    def cell(self, label: int) -> Term:
-        """What a label stands for; 0 if nothing defined it."""
-        return self.cells.get(label, 0)
-
 
 def step(
     now: Hex1State, byte: int | None, fc_ends: bool, cell: Callable[[int], Term]
@@ -82,21 +78,6 @@ def covered(now: Hex1State, byte: int | None) -> bool:
     return now.mode not in ("label", "pointer") or byte not in (None, 0)
 
 
-def run(source: bytes, fc_ends: bool) -> bytes | None:
-    """What hex1 makes of a source; None where it does not end, or nothing is said."""
-    now, output = Hex1State(), b""
-    for _ in range(2):
-        for byte in (*source, None):
-            if not covered(now, byte):
-                return None
-            second = now.second
-            now, written = step(now, byte, fc_ends, now.cell)
-            output += b"".join((n % (1 << 8 * k)).to_bytes(k, "little") for n, k in written)
-            if now.ended or now.second != second:
-                break
-    return output if now.ended else None
-
-
 # Where a program keeps it.
 
 
@@ -133,7 +114,7 @@ class Hex1Proof:
 def prove(
     program: bytes, arch: Arch, layout: Hex1Layout, notify: Notify = lambda _text: None
 ) -> Hex1Proof:
-    """Each step of each state. Raises what `parse` raises."""
+    """Each step of each state. What is not proven is no error."""
     result = Hex1Proof()
     try:
         _Hex1Walk(program, arch, layout, result).walk(notify)
@@ -168,7 +149,12 @@ class _Hex1Walk:
         self._at, self._in, self._out = (z3.BitVec(n, bits) for n in ("at", "in", "out"))
         self._digit = z3.BitVec("digit", bits)
         self._cells = [z3.BitVec(f"cell {n}", bits) for n in range(256)]
-        self._fresh = SymbolicMachine(program, arch, lambda _place: None)
+        self._table: dict[Place, Term] = {
+            ("", layout.table + n * self._word + at): part(cell, 8 * at, 8)
+            for n, cell in enumerate(self._cells)
+            for at in range(self._word)
+        }
+        self._fresh = SymbolicMachine(program, arch)
         """At the start; then what all others are copies of."""
         self._states: dict[_Key, Hex1State] = {}
         self._stored: set[int] = set()
@@ -203,8 +189,7 @@ class _Hex1Walk:
             notify(f"state {self.result.states} of {len(self._states)} that are known")
             for byte in (None, *range(256)):
                 if covered(now, byte):
-                    m = self._fresh.copy(registers, memory, self._cell_byte)
-                    m.pc = key[0]
+                    m = self._fresh.copy(key[0], registers, memory)
                     waiting.append(self._step(m, now, byte))
                     self.result.steps += 1
         if changed := self._stored & m.executed:
@@ -246,18 +231,11 @@ class _Hex1Walk:
                 registers[place] = value
             else:
                 words["", place] = value
-        bytes_of = range(self._word)
-        return registers, {
+        return registers, self._table | {
             (base, at + n): part(value, 8 * n, 8)
-            for (base, at), value in words.items() for n in bytes_of
-        }  # fmt: skip
-
-    def _cell_byte(self, place: Place) -> Term | None:
-        """The cells of the table."""
-        offset = place[1] - self._layout.table
-        if place[0] or not 0 <= offset < 256 * self._word:
-            return None
-        return part(self._cells[offset // self._word], offset % self._word * 8, 8)
+            for (base, at), value in words.items()
+            for n in range(self._word)
+        }
 
     def _go_on(self, m: SymbolicMachine) -> list[tuple[Term, int]]:
         """To the next read, or the end: what was written; (0, 0) for going back to the start."""
@@ -265,6 +243,7 @@ class _Hex1Walk:
         table = self._layout.table
         while True:
             name, given = m.run()
+            self._stored |= {at for base, at in m.stored if not base}
             where = f"{name} at {m.pc:#x} is not as hex1 needs it"
             if name == "exit" and given[0] == 0:
                 self._ended = True
@@ -300,7 +279,6 @@ class _Hex1Walk:
                 changed.add((at - layout.table) // word)
             elif not base and at not in allowed:
                 raise NotProven(f"it stores to {at:#x}")
-            self._stored |= set() if base else {at}
         for cell in changed - {0}:
             held = m.load(layout.table + cell * word, word)
             due.append((held, to.cells.get(cell, self._cells[cell])))

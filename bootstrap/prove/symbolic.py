@@ -17,9 +17,9 @@ import z3
 from capstone import x86
 
 from bootstrap.core.arches import Arch
-from bootstrap.core.elf import parse
-from bootstrap.linux.inode import file_of
-from bootstrap.prove.check import HIGHEST, LOWEST
+from bootstrap.linux.numbers import NUMBERS
+from bootstrap.prove.check import CONVENTIONS, Refused, SeedImage
+from bootstrap.prove.tables import disassembler, parts
 from bootstrap.prove.values import REACH
 from bootstrap.prove.walk import NotProven
 
@@ -27,20 +27,10 @@ Term = Any
 """An int, or a z3.BitVecRef, which has no types."""
 Place = tuple[str, int]
 """A byte of memory: ("", address), or ("sp", offset from the first stack pointer)."""
-_NAMES = {1: "{}l", 2: "{}", 4: "e{}", 8: "r{}"}
-_NUMBERED = {1: "r{}b", 2: "r{}w", 4: "r{}d", 8: "r{}"}
 _TWO: dict[str, Callable[[Term, Term], Term]] = {
     "add": operator.add, "sub": operator.sub, "xor": operator.xor, "shl": operator.lshift,
     "cmp": operator.sub, "test": operator.and_,
 }  # fmt: skip
-CALLS = {
-    "i386": {1: "exit", 3: "read", 4: "write", 5: "open", 19: "lseek"},
-    "x86_64": {60: "exit", 0: "read", 1: "write", 2: "open", 8: "lseek"},
-}
-_PASSED = {
-    "i386": ("eax", "ebx", "ecx", "edx"),
-    "x86_64": ("rax", "rdi", "rsi", "rdx"),
-}
 
 
 def plain(term: Term) -> Term:
@@ -93,71 +83,56 @@ class SystemCall(NamedTuple):
 class SymbolicMachine:
     """Registers and memory at one moment. What nobody set is a symbol of its own."""
 
-    def __init__(self, program: bytes, arch: Arch, symbols: Callable[[Place], Term | None]) -> None:
-        """``symbols``: bytes of memory that hold something else than the file has, or None.
-
-        Raises what `parse` raises, and NotProven.
-        """
-        elf = parse(file_of(program))
-        first, *others = elf.segments
-        sizes = {first.file_size, first.memory_size, len(program)}
-        if others or first.kind != 1 or first.flags & 7 != 7 or first.offset or len(sizes) > 1:
+    def __init__(self, program: bytes, arch: Arch) -> None:
+        """At its start. Raises NotProven."""
+        try:
+            image = SeedImage(program, arch.upstream)
+        except Refused as error:
+            raise NotProven(str(error)) from None
+        if image.bytes != program or not (image.readable and image.writable):
             raise NotProven("its memory is not its file, to be read, written and executed")
-        if first.vaddr % 4096 or not LOWEST <= first.vaddr <= HIGHEST - len(program):
-            raise NotProven("its segment is not where every Linux puts one")
-        self._code = program
-        self.base, self.pc, self._symbols = first.vaddr, elf.entry, symbols
-        self.arch, self.word, self.bits = arch, arch.word, 8 * arch.word
+        self._code, self.base, self.pc = program, image.addr, image.entry
+        self.word, self.bits, self.sp = arch.word, 8 * arch.word, image.arch.sp
         self.stack = z3.BitVec("sp", self.bits)
-        self.sp = "esp" if arch.word == 4 else "rsp"
         self.registers: dict[str, Term] = {self.sp: self.stack}
         self.memory: dict[Place, Term] = {}
         self.executed: set[int] = set()
         self.stored: set[Place] = set()
+        self._convention = CONVENTIONS[arch.upstream]
+        self._calls = {number: name for name, number in NUMBERS[arch.name].items()}
         self._flags: tuple[Term, Term, Term, int] | None = None
         """What was compared, the result, and the bits of the first."""
-        self._capstone = capstone.Cs(
-            capstone.CS_ARCH_X86, capstone.CS_MODE_32 if self.word == 4 else capstone.CS_MODE_64
-        )
-        self._capstone.detail = True
+        self._capstone, self._parts = disassembler(arch.name), parts(arch.name)
         self._decoded: dict[int, Any] = {}
-        self._parts = dict(self._named())
-
-    def _named(self) -> list[tuple[str, tuple[str, int]]]:
-        rows = [(name, _NAMES) for name in ("ax", "bx", "cx", "dx", "si", "di", "bp", "sp")]
-        rows += [(str(n), _NUMBERED) for n in range(8, 16)]
-        found = []
-        for name, forms in rows:
-            whole = forms[self.word].format(name)
-            for size, form in forms.items():
-                short = name[0] if size == 1 and name[-1] == "x" else name
-                found.append((form.format(short), (whole, 8 * size)))
-        return found
 
     def copy(
-        self,
-        registers: dict[str, Term],
-        memory: dict[Place, Term],
-        symbols: Callable[[Place], Term | None],
+        self, pc: int, registers: dict[str, Term], memory: dict[Place, Term]
     ) -> SymbolicMachine:
-        """The same program with these registers and bytes, and nothing else known."""
+        """The same program there with these registers and bytes, and nothing else known."""
         other = copy.copy(self)
-        other.registers, other.memory, other._symbols = dict(registers), dict(memory), symbols
+        other.pc, other.registers, other.memory = pc, dict(registers), dict(memory)
         other.stored, other._flags = set(), None
         return other
 
     # Registers and memory.
 
+    def _part(self, name: str) -> tuple[str, int]:
+        """The whole register, and how many of its low bits. Raises KeyError."""
+        whole, mask = self._parts[name]
+        if not mask & 1:
+            raise KeyError(name)  # ah
+        return whole, min(mask.bit_length(), self.bits)
+
     def register(self, name: str) -> Term:
         """Or a part of one."""
-        whole, bits = self._parts[name]
+        whole, bits = self._part(name)
         if whole not in self.registers:
             self.registers[whole] = z3.FreshConst(z3.BitVecSort(self.bits), whole)
         return part(self.registers[whole], 0, bits)
 
     def set_register(self, name: str, value: Term) -> None:
         """Of 64 bits, 32 clear the rest; fewer leave it."""
-        whole, bits = self._parts[name]
+        whole, bits = self._part(name)
         if bits == 32 < self.bits:
             value = joined([value, 0], 32)
         elif bits < 32:
@@ -180,15 +155,13 @@ class SymbolicMachine:
     def byte(self, place: Place) -> Term:
         """Of memory: the file's, or zero up to the end of its last page. Raises NotProven."""
         if place not in self.memory:
-            found = self._symbols(place)
-            if found is None and place[0]:
-                found = z3.FreshConst(z3.BitVecSort(8), "stack")
-            if found is None:
-                offset = place[1] - self.base
-                if not 0 <= offset < -(-len(self._code) // 4096) * 4096:
-                    raise NotProven(f"it uses {place[1]:#x}, outside of its memory")
-                found = self._code[offset] if offset < len(self._code) else 0
-            self.memory[place] = found
+            offset = place[1] - self.base
+            if place[0]:
+                self.memory[place] = z3.FreshConst(z3.BitVecSort(8), "stack")
+            elif 0 <= offset < -(-len(self._code) // 4096) * 4096:
+                self.memory[place] = self._code[offset] if offset < len(self._code) else 0
+            else:
+                raise NotProven(f"it uses {place[1]:#x}, outside of its memory")
         return self.memory[place]
 
     def load(self, address: Term, size: int) -> Term:
@@ -275,13 +248,15 @@ class SymbolicMachine:
         """Up to the next system call, at which `pc` then is. Raises NotProven."""
         for _ in range(most):
             item = self._decode()
-            if item.mnemonic in ("int", "syscall"):
-                if (item.mnemonic == "syscall") != (self.word == 8):
-                    raise self._unknown(item)
-                number, *given = map(self.register, _PASSED[self.arch.name])
-                name = CALLS[self.arch.name].get(number) if isinstance(number, int) else None
+            if any(item.prefix):
+                raise self._unknown(item)
+            if (item.mnemonic, item.op_str) == (
+                ("int", "0x80") if self.word == 4 else ("syscall", "")
+            ):
+                number, *given = map(self.register, self._convention.call[:4])
+                name = self._calls.get(number) if isinstance(number, int) else None
                 if name is None:
-                    raise NotProven(f"a system call that hex1 does not need, at {self.pc:#x}")
+                    raise NotProven(f"a system call that Linux does not have, at {self.pc:#x}")
                 return SystemCall(name, tuple(given))
             self.pc += item.size
             try:
@@ -293,15 +268,12 @@ class SymbolicMachine:
     def resume(self, result: Term) -> None:
         """After the system call at `pc`."""
         self.pc += self._decoded[self.pc].size
-        self.registers[_PASSED[self.arch.name][0]] = result
-        if self.word == 8:
-            self.registers.pop("rcx", None)
-            self.registers.pop("r11", None)
+        self.registers[self._convention.result] = result
+        for name in self._convention.lost:
+            self.registers.pop(name, None)
 
     def _step(self, item: Any) -> None:
         name, operands = item.mnemonic, item.operands
-        if any(item.prefix):
-            raise self._unknown(item)
         if name in ("mov", "movabs", "movzx") and len(operands) == 2:
             value = self._read(item, operands[1])
             if name == "movzx":

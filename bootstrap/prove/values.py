@@ -76,7 +76,7 @@ class WorldSymbols:
         if not differ:
             return Value("", first & has, has)
         offset = first - self.sp[0]
-        if whole and abs(offset) <= REACH and values == [at + offset for at in self.sp]:
+        if whole and abs(offset) <= REACH and list(values) == [at + offset for at in self.sp]:
             return Value("sp", offset, self.full)
         for name, row in self.named.items():
             fits = whole or (has & 0xFFFFFFFF == 0xFFFFFFFF and name in _DESCRIPTORS)

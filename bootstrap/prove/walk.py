@@ -13,7 +13,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 from bootstrap import signals
@@ -102,8 +102,6 @@ class Automaton:
 
     states: list[State] = field(default_factory=list)
     steps: list[dict[int, Transition]] = field(default_factory=list)
-    words: list[bytes] = field(default_factory=list)
-    """A shortest input that leads to each state."""
     calls: set[Call] = field(default_factory=set)
     executed: dict[int, tuple[int, str]] = field(default_factory=dict)
     """Instruction address -> (size, text)."""
@@ -117,8 +115,6 @@ class Automaton:
     """How it ended, if it ends before the first read."""
 
 
-_Normal = tuple[tuple[str, str, int, int], ...]
-"""Events, with stack addresses as offsets: (kind, base, address or offset, size)."""
 _Inside = tuple[list[int], list[tuple[int, bytes]]]
 """Registers, and memory by address: a state in one world."""
 
@@ -128,22 +124,18 @@ class _Effects(NamedTuple):
 
     uses: list[tuple[Place, int, int]]
     written: dict[Place, int]
-    executed: dict[int, tuple[int, str]]
-    loads: list[tuple[int, int]]
-    stores: list[tuple[int, int]]
 
 
 class _SeedRun(NamedTuple):
     """A path in one world."""
 
-    normal: _Normal
+    events: tuple[Event, ...]
     traps: list[tuple[str, list[int], bytes]]
     """Each system call's name, arguments, and what it writes."""
     ended: str
     """How, if not at a system call."""
-    registers: list[int]
-    stack: bytes
-    image: dict[int, bytes]
+    values: dict[Place, int]
+    """At its end, of what may be read after it."""
 
 
 class Walker:
@@ -167,8 +159,8 @@ class Walker:
         self._lost = [self._result, *(named[number] for _, number in d.saved)]
         """Registers that a call leaves with another value."""
         self._index = {name: index for index, name in enumerate(self._cpu.names)}
-        self._live: dict[tuple[int, Value], dict[Place, int]] = {}
-        """By address of the read and the stack pointer there: what may be read before written."""
+        self._live: dict[int, dict[Value, dict[Place, int]]] = {}
+        """By address of the read, and the stack pointer there: what may be read before written."""
         self._image: dict[int, tuple[int, int]] = {}
         """Words of the file's memory that are ever stored to: as in the file, and which bits."""
         self._loaded = [(e.start, e.host[:]) for e in self._memory.extents if e.end < stack]
@@ -181,9 +173,8 @@ class Walker:
         self._world = 0
         self._traps: list[tuple[str, list[int], bytes]] = []
         self._final: list[int] = []
-        self._normal: list[dict[tuple[Event, ...], _Normal]] = [{} for _ in range(WORLDS)]
-        self._effects: dict[_Normal, tuple[_Normal, _Effects | None]] = {}
-        self._accounted: set[int] = set()
+        self._effects: dict[tuple[Event, ...], _Effects] = {}
+        """Of all paths since the walk began again."""
         self._found = Automaton()
         self._numbers: dict[State, int] = {}
 
@@ -202,7 +193,7 @@ class Walker:
         # The mode counts only where a file may be made.
         last = name in ("open", "openat") and not given[_ARGUMENTS[name] - 2] & _O_CREAT
         del given[_ARGUMENTS.get(name, 0) - last :]
-        self._cpu.events.append(("t", len(given), 0))
+        self._cpu.events.append(("t", "", len(given), 0))
         opened = sum(trap[0] in ("open", "openat") for trap in self._traps)
         data = b""
         if name == "write":
@@ -217,17 +208,14 @@ class Walker:
         self._final = self._cpu.get_registers()
         return None
 
-    def _bytes(self, addr: int, size: int) -> bytes:
-        """Of mapped memory, also where the guest may not read."""
-        extent = self._memory.find(addr)
-        assert extent is not None
-        return extent.host[addr - extent.start : addr - extent.start + size]
+    def _mapped(self, addr: int, size: int) -> memoryview:
+        """Memory, also where the guest may not read or write.
 
-    def _put(self, addr: int, data: bytes) -> None:
-        """Not `poke`: what is executed is never stored to here, so translations stay right."""
+        Not `poke`: what is executed is never stored to here, so translations stay right.
+        """
         extent = self._memory.find(addr)
         assert extent is not None
-        extent.host[addr - extent.start : addr - extent.start + len(data)] = data
+        return memoryview(extent.host)[addr - extent.start : addr - extent.start + size]
 
     def _prepare(self, state: State, world: int) -> _Inside:
         """A state in a world: nothing that has no value is the same in all of them."""
@@ -250,74 +238,62 @@ class Walker:
 
     def _run(self, world: int, inside: _Inside, state: State, item: int | None) -> _SeedRun:
         """A state with one input (None: from the program's entry), until the next read."""
-        self._world, self._traps, self._final = world, [], []
-        self._cpu.events.clear()
+        cpu, self._world, self._traps, self._final = self._cpu, world, [], []
+        cpu.events, cpu.stack = [], self._symbols.sp[world]
         registers = list(inside[0])
         for addr, data in inside[1]:
-            self._put(addr, data)
+            self._mapped(addr, len(data))[:] = data
         registers[self._index[self._pc]] = self._entry
         if item is not None:
-            registers[self._index[self._pc]] = state.at + self._cpu.arch.trap_size
+            registers[self._index[self._pc]] = state.at + cpu.arch.trap_size
             result = 0
             if item != END:
                 result = 1 if item < FAILS else _FAILED[world]
                 place = self._symbols.inside(state.arguments[1], self._full, world, 0)
-                self._put(place, bytes((item % FAILS,)))
+                self._mapped(place, 1)[0] = item % FAILS
             registers[self._index[self._result]] = result & self._full
-        self._cpu.set_registers(registers)
-        fault = self._cpu.run()
-        return _SeedRun(
-            self._normalised(world),
-            self._traps,
-            f"a fault: {fault.reason} at {fault.pc:#x}" if fault
-            else "" if self._final
-            else f"no system call after {_LONGEST} steps, at {self._cpu.pc:#x}",
-            self._final,
-            self._bytes(self._symbols.sp[world] - REACH, 2 * REACH),
-            {addr: self._bytes(addr, self._word) for addr in self._image},
-        )  # fmt: skip
+        cpu.set_registers(registers)
+        fault = cpu.run()
+        ended = f"no system call after {_LONGEST} steps, at {cpu.pc:#x}"
+        if fault:
+            ended = f"a fault: {fault.reason} at {fault.pc:#x}"
+        elif self._final:
+            return _SeedRun(tuple(cpu.events), self._traps, "", self._values())
+        return _SeedRun(tuple(cpu.events), self._traps, ended, {})
 
-    def _normalised(self, world: int) -> _Normal:
-        """One object for all that are equal, in each world."""
-        events = tuple(self._cpu.events)
-        found = self._normal[world].get(events)
-        if found is None:
-            sp = self._symbols.sp[world]
-            found = tuple(
-                (kind, "sp", addr - sp, size)
-                if kind in "rw" and abs(addr - sp) < 0x8000
-                else (kind, "", addr, size)
-                for kind, addr, size in events
-            )
-            found, _ = self._effects.setdefault(found, (found, None))
-            self._normal[world][events] = found
-        return found
+    def _values(self) -> dict[Place, int]:
+        """What stands now in all that may be live here."""
+
+        def number(place: Place) -> int:
+            if isinstance(place, str):
+                return self._final[self._index[place]]
+            at = place[1] + (self._cpu.stack if place[0] else 0)
+            return int.from_bytes(self._mapped(at, self._word), "little")
+
+        _, _, trap, _ = self._cpu.events[-2]
+        live = self._live.get(trap, {})
+        return {place: number(place) for place in {self._sp, *chain(*live.values())}}
 
     # What a path reads and writes.
 
-    def _effects_of(self, normal: _Normal) -> _Effects:
-        _, found = self._effects[normal]
-        if found is None:
-            found = self._look(normal)
-            self._effects[normal] = normal, found
-        return found
-
-    def _look(self, normal: _Normal) -> _Effects:
-        found = _Effects([], {}, {}, [], [])
-        pc, written = 0, found.written
+    def _effects_of(self, events: tuple[Event, ...]) -> _Effects:
+        """Also accounts for what is executed, read and stored to. Raises NotProven, _Grow."""
+        uses: list[tuple[Place, int, int]] = []
+        pc, found, written = 0, self._found, dict[Place, int]()
 
         def use(place: Place, mask: int) -> None:
             if mask & ~written.get(place, 0):
-                found.uses.append((place, mask & ~written.get(place, 0), pc))
+                uses.append((place, mask & ~written.get(place, 0), pc))
 
         def write(place: Place, mask: int) -> None:
             written[place] = written.get(place, 0) | mask
 
-        for kind, base, addr, size in normal:
+        stores = []
+        for kind, base, addr, size in events:
             if kind == "x":
                 pc = addr
                 try:
-                    effect = self._tables.effect(self._bytes(addr, size), addr)
+                    effect = self._tables.effect(bytes(self._mapped(addr, size)), addr)
                 except ValueError as error:
                     raise NotProven(f"{error}, at {addr:#x}") from None
                 found.executed[addr] = size, effect.text
@@ -333,11 +309,18 @@ class Walker:
             else:
                 if base and abs(addr) > REACH - 8:
                     raise NotProven(f"it uses the stack {addr:+d} bytes from its start, at {pc:#x}")
-                if not base:
-                    (found.loads if kind == "r" else found.stores).append((addr, size))
+                if not base and kind == "r":
+                    found.data.update(range(addr, addr + size))
+                elif not base:
+                    stores.append((addr, size))
                 for at, mask in _words(addr, size, self._word):
                     (use if kind == "r" else write)((base, at), mask)
-        return found
+        for addr, size in stores:
+            self._store(addr, size)
+        code = {a + n for a, (size, _) in found.executed.items() for n in range(size)}
+        if changed := code & found.stored:
+            raise NotProven(f"it changes its own code, at {min(changed):#x}")
+        return _Effects(uses, written)
 
     # All states.
 
@@ -353,11 +336,12 @@ class Walker:
             except _Grow:
                 known = None  # its states lack what has turned out to be live
             except NotProven:
-                live = {p for places in self._live.values() for p in places if isinstance(p, str)}
-                found = self._initial | live - self._first.keys()
-                if found <= self._zero | {self._sp, self._pc}:
+                rows = (live.values() for live in self._live.values())
+                live = {place for place in chain(*chain(*rows)) if isinstance(place, str)}
+                zero = (self._initial | live - self._first.keys()) - {self._sp, self._pc}
+                if zero <= self._zero:
                     raise
-                self._zero, known = frozenset(found - {self._sp, self._pc}), None
+                self._zero, known = frozenset(zero), None
 
     def _once(self, fails: bool, known: Automaton | None) -> Automaton:
         full = self._full
@@ -370,12 +354,10 @@ class Walker:
         for addr, (number, _) in self._image.items():
             values["", addr] = Value("", number, full)
         start = State(self._entry, (), tuple((place, v, full) for place, v in values.items()))
-        found = self._found = Automaton(zero=self._zero)
-        self._accounted.clear()
-        if known is not None:
-            found.states, found.words = list(known.states), list(known.words)
+        self._effects.clear()
+        found = self._found = Automaton(list(known.states) if known else [], zero=self._zero)
         self._numbers = {state: number for number, state in enumerate(found.states)}
-        first = self._step(start, self._worlds(start), None, b"")
+        first = self._step(start, self._worlds(start), None)
         if first.written:
             raise NotProven("it writes before it reads")
         found.started = first.ended
@@ -387,33 +369,81 @@ class Walker:
             worlds = self._worlds(state)
             with signals.held:  # once for a state: each run holds them too
                 for item in items if state.arguments[2].number else (END,):
-                    steps[item] = self._step(state, worlds, item, found.words[number])
+                    steps[item] = self._step(state, worlds, item)
             found.steps.append(steps)
         return found
 
     def _worlds(self, state: State) -> list[_Inside]:
         return [self._prepare(state, world) for world in range(WORLDS)]
 
-    def _step(
-        self, state: State, worlds: list[_Inside], item: int | None, word: bytes
-    ) -> Transition:
-        """One input (None: from the start) in all worlds. ``word`` leads to the state."""
-        full = self._full
+    def _step(self, state: State, worlds: list[_Inside], item: int | None) -> Transition:
+        """One input (None: from the start) in all worlds."""
         runs = [self._run(world, row, state, item) for world, row in enumerate(worlds)]
-        normal, ended = runs[0].normal, runs[0].ended
-        effects = self._effects_of(normal)
+        events, ended = runs[0].events, runs[0].ended
+        effects = self._effects.get(events)
+        if effects is None:
+            effects = self._effects[events] = self._effects_of(events)
         if item is None:
             self._first = effects.written
-        if id(effects) not in self._accounted:
-            self._account(effects)
-            self._accounted.add(id(effects))
+        defined = self._defined(state, item)
+        self._check_uses(effects, state, defined, item)
+        for run in runs:
+            if run.events != events or run.ended != ended:
+                where = _part(events, run.events)
+                raise NotProven(f"what it does hangs on something that has no value, at {where}")
+        written, name, at = b"", "", 0
+        arguments: tuple[Value, ...] = ()
+        addresses = [event[2] for event, then in pairwise(events) if then[0] == "t"]
+        made_by_call = zip(*(run.traps for run in runs), strict=True)
+        for at, made in zip(addresses, made_by_call, strict=True):
+            name = made[0][0]
+            arguments = tuple(
+                self._symbols.explain(row, self._full)
+                for row in zip(*(given for _, given, _ in made), strict=True)
+            )
+            written += self._call(at, name, arguments, made)
+        if ended:
+            return Transition(written, None, ended)
+        if name != "read":
+            return Transition(written, None, f"exit {arguments[0].number & 0xFF}")
+        values = []
+
+        def explained(place: Place, has: int) -> Value:
+            return self._symbols.explain([run.values[place] for run in runs], has)
+
+        for place, mask in self._live_at(at, explained(self._sp, self._full)).items():
+            kept = effects.written.get(place, 0)
+            if item is not None:
+                self._grows(state, place, mask & ~kept)
+            if has := (defined.get(place, 0) | kept) & mask:
+                values.append((place, explained(place, has), has))
+        values.sort(key=lambda row: (isinstance(row[0], tuple), row[0]))
+        return Transition(written, self._number(State(at, arguments[:3], tuple(values))))
+
+    def _number(self, state: State) -> int:
+        """Of a state, perhaps a new one. Raises NotProven if these are too many."""
+        if state not in self._numbers:
+            if len(self._found.states) >= self._most:
+                raise NotProven(_growing(self._found, self._most))
+            self._numbers[state] = len(self._found.states)
+            self._found.states.append(state)
+        return self._numbers[state]
+
+    def _defined(self, state: State, item: int | None) -> dict[Place, int]:
+        """Which bits have a value as the step begins: of the state, and what read(2) sets."""
         defined = {place: mask for place, _, mask in state.values}
         if item is not None:
-            defined |= dict.fromkeys(self._lost, full)
+            defined |= dict.fromkeys(self._lost, self._full)
             if item != END:
                 base, number, _ = state.arguments[1]
                 ((at, mask),) = _words(number, 1, self._word)
                 defined[base, at] = defined.get((base, at), 0) | mask
+        return defined
+
+    def _check_uses(
+        self, effects: _Effects, state: State, defined: Mapping[Place, int], item: int | None
+    ) -> None:
+        """Raises NotProven, or _Grow, if a path reads what has no value."""
         for place, mask, pc in effects.uses:
             if isinstance(place, tuple) and not place[0]:
                 mask &= self._image.get(place[1], (0, 0))[1]  # the rest of the file never changes
@@ -422,45 +452,8 @@ class Walker:
             elif mask & ~defined.get(place, 0):
                 if item is not None:
                     self._grows(state, place, mask)
-                where = f"{pc:#x} ({effects.executed[pc][1]})"
+                where = f"{pc:#x} ({self._found.executed[pc][1]})"
                 raise NotProven(f"it reads {place_text(place)}, which has no value, at {where}")
-        for run in runs:
-            if run.normal is not normal or run.ended != ended:
-                where = _part(normal, run.normal)
-                raise NotProven(f"what it does hangs on something that has no value, at {where}")
-        written, name, at = b"", "", 0
-        arguments: tuple[Value, ...] = ()
-        addresses = [event[2] for event, then in pairwise(normal) if then[0] == "t"]
-        made_by_call = zip(*(run.traps for run in runs), strict=True)
-        for at, made in zip(addresses, made_by_call, strict=True):
-            name = made[0][0]
-            arguments = tuple(
-                self._symbols.explain(list(row), full)
-                for row in zip(*(given for _, given, _ in made), strict=True)
-            )
-            written += self._call(at, name, arguments, made)
-        if ended:
-            return Transition(written, None, ended)
-        if name != "read":
-            return Transition(written, None, f"exit {arguments[0].number & 0xFF}")
-        live = self._live_at(at, self._symbols.explain(self._after(runs, self._sp), full))
-        values = []
-        for place, mask in live.items():
-            kept = effects.written.get(place, 0)
-            if item is not None:
-                self._grows(state, place, mask & ~kept)
-            if has := (defined.get(place, 0) | kept) & mask:
-                values.append((place, self._symbols.explain(self._after(runs, place), has), has))
-        values.sort(key=lambda row: (isinstance(row[0], tuple), row[0]))
-        target = State(at, arguments[:3], tuple(values))
-        if target not in self._numbers:
-            if len(self._found.states) >= self._most:
-                raise NotProven(_growing(self._found, self._most))
-            self._numbers[target] = len(self._found.states)
-            self._found.states.append(target)
-            byte = b"" if item is None or item == END else bytes((item % FAILS,))
-            self._found.words.append(word + byte)
-        return Transition(written, self._numbers[target])
 
     def _grows(self, state: State, place: Place, mask: int) -> None:
         """Makes these bits part of the states at this read; raises _Grow if they were not."""
@@ -471,30 +464,9 @@ class Walker:
             raise _Grow
 
     def _live_at(self, at: int, sp: Value) -> dict[Place, int]:
-        return self._live.setdefault((at, sp), {self._sp: self._full})
-
-    def _after(self, runs: list[_SeedRun], place: Place) -> list[int]:
-        """What stands at a place at the end of a path, in each world."""
-        if isinstance(place, str):
-            return [run.registers[self._index[place]] for run in runs]
-        base, offset = place
-        words = (
-            run.stack[REACH + offset :][: self._word] if base else run.image[offset] for run in runs
-        )
-        return [int.from_bytes(word, "little") for word in words]
+        return self._live.setdefault(at, {}).setdefault(sp, {self._sp: self._full})
 
     # What is allowed, and what is reported.
-
-    def _account(self, effects: _Effects) -> None:
-        found = self._found
-        found.executed.update(effects.executed)
-        for addr, size in effects.loads:
-            found.data.update(range(addr, addr + size))
-        for addr, size in effects.stores:
-            self._store(addr, size)
-        code = {a + n for a, (size, _) in found.executed.items() for n in range(size)}
-        if changed := code & found.stored:
-            raise NotProven(f"it changes its own code, at {min(changed):#x}")
 
     def _store(self, addr: int, size: int) -> None:
         """Bytes of the file's memory are stored to; raises _Grow if it is the first time."""
@@ -555,7 +527,7 @@ def _words(addr: int, size: int, word: int) -> Iterator[tuple[int, int]]:
         at += word
 
 
-def _part(first: _Normal, second: _Normal) -> str:
+def _part(first: Sequence[Event], second: Sequence[Event]) -> str:
     """The instruction after which two paths are not the same."""
     pc = 0
     for one, other in zip(first, second, strict=False):

@@ -209,7 +209,7 @@ def symbolic_differences(arch: str, count: int) -> tuple[int, list[str]]:
         code, stack = bytearray(draw.randbytes(0x1000)), draw.randbytes(512)
         code[AT - CODE : AT - CODE + len(text)] = text
         program = elf(arch, bytes(code))
-        machine = SymbolicMachine(program, abi, lambda _place: None)
+        machine = SymbolicMachine(program, abi)
         at_start = {
             name: draw.choice([*edges, CODE + draw.randrange(0x100, 0x700)]) & (1 << bits) - 1
             for name in names
