@@ -33,6 +33,8 @@ _NOT_HERE = ("junit", "html", "output", "recheck", "fallback", "fetched", "memo"
              "fail_fast", "changed_since")  # fmt: skip
 """Options of verify that say something of a run on our own kernel."""
 _UEFI_SEED = "bootstrap-seeds/UEFI/amd64/kaem-optional-seed.efi"
+_UEFI_SCRIPT = "kaem.amd64"
+"""What the seed runs where it is given no other."""
 
 
 def verify(args: argparse.Namespace) -> int:
@@ -207,8 +209,9 @@ def _uefi(args: argparse.Namespace) -> _Found:
     if args.source is None:
         raise BadInput("--machine uefi: name a stage0-uefi tree with --source")
     tree = open_source(args.source)
-    if _UEFI_SEED not in tree.files:
-        raise BadInput(f"{args.source}: is no stage0-uefi tree: there is no {_UEFI_SEED}")
+    for path in (_UEFI_SEED, _UEFI_SCRIPT):
+        if path not in tree.files:
+            raise BadInput(f"{args.source}: is no stage0-uefi tree: there is no {path}")
     volume = UefiVolume.of({path: file.data for path, file in tree.files.items()}, tree.folders)
     printed: list[str] = []
     stopped = ""

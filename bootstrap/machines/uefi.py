@@ -1,12 +1,13 @@
 """UEFI firmware for one program at a time: PE32+ images, memory, a file system, a console.
 
-It has the services that stage0's UEFI seeds use; each other stops the machine with its name. There
-is no clock, no network and no variable. A call goes to an address that holds no code: a hook on
-these addresses serves it, and returns to the caller.
+It has the services that stage0's UEFI seeds and M2libc use, and says that there is no variable;
+each other stops the machine with its name. There is no clock and no network. A call goes to an
+address that holds no code: a hook on these addresses serves it, and returns to the caller.
 
-Sources: UEFI Specification 2.10: 4.3 (system table), 4.4 and chapter 7 (boot services), 9.1 (loaded
-image), 12.4 (text output), 13.4 and 13.5 (file systems and files), appendix D (status codes). The
-calling convention is Microsoft's for x64: RCX, RDX, R8, R9, then the stack above 32 bytes.
+Sources: UEFI Specification 2.10: 4.3 (system table), 4.4 and chapter 7 (boot services), 4.5 and 8.2
+(runtime services, variables), 9.1 (loaded image), 12.3 and 12.4 (text input and output), 13.4 and
+13.5 (file systems and files), appendix D (status codes). The calling convention is Microsoft's for
+x64: RCX, RDX, R8, R9, then the stack above 32 bytes.
 """
 
 import struct
@@ -49,6 +50,12 @@ _BOOT_SERVICES = (
     "UninstallMultipleProtocolInterfaces CalculateCrc32 CopyMem SetMem CreateEventEx"
 ).split()
 """EFI_BOOT_SERVICES, in its order, after a header of 24 bytes."""
+_RUNTIME_SERVICES = (
+    "GetTime SetTime GetWakeupTime SetWakeupTime SetVirtualAddressMap ConvertPointer GetVariable "
+    "GetNextVariableName SetVariable GetNextHighMonotonicCount ResetSystem UpdateCapsule "
+    "QueryCapsuleCapabilities QueryVariableInfo"
+).split()
+"""EFI_RUNTIME_SERVICES, after such a header too."""
 _FILE = "Open Close Delete Read Write GetPosition SetPosition GetInfo SetInfo Flush".split()
 """EFI_FILE_PROTOCOL, after the revision."""
 _TEXT = (
@@ -56,12 +63,16 @@ _TEXT = (
     "EnableCursor"
 ).split()
 """EFI_SIMPLE_TEXT_OUTPUT_PROTOCOL."""
+_KEYS = "Reset ReadKeyStroke WaitForKey".split()
+"""EFI_SIMPLE_TEXT_INPUT_PROTOCOL."""
 _CREATE, _WRITE = 1 << 63, 2
 """Open modes of a file."""
 _DIRECTORY = 0x10
 """EFI_FILE_DIRECTORY, an attribute."""
 _Handler = Callable[..., int | None]
 """Serves a call: its first six arguments to its status; None, if it set where it goes on."""
+_INFO = struct.Struct("<3Q48xQ")
+"""EFI_FILE_INFO but for the name after it: its size, the file's, that on the disk, attributes."""
 _PAGE = 4096
 _TRAPS = 0x1000
 """Where the services are called: one address each, up to the end of the page."""
@@ -128,6 +139,11 @@ def _nothing(*_: int) -> int:
     return SUCCESS
 
 
+def _no_variable(*_: int) -> int:
+    """GetVariable and GetNextVariableName, where there is none."""
+    return NOT_FOUND
+
+
 class Uefi(X86Machine):
     """Runs one program, and those that it loads, on a volume. `console` gets what is printed."""
 
@@ -160,9 +176,9 @@ class Uefi(X86Machine):
 
     def _make_tables(self) -> None:
         """System table, boot services and the protocols, one after the other."""
-        boot, out = _TABLES, _TABLES + 0x200
-        self._system, self._device, self._fs = out + 0x80, out + 0x180, out + 0x188
-        self._file_table = out + 0x200
+        boot, runtime, out, keys = (_TABLES + 0x200 * number for number in range(4))
+        self._system, self._device, self._fs = keys + 0x200, keys + 0x400, keys + 0x600
+        self._file_table = keys + 0x800
         self._table(boot + 24, _BOOT_SERVICES, {
             "AllocatePages": self._allocate_pages, "FreePages": _nothing,
             "AllocatePool": self._allocate_pool, "FreePool": self._free_pool,
@@ -172,7 +188,11 @@ class Uefi(X86Machine):
             "GetNextMonotonicCount": self._monotonic_count, "SetWatchdogTimer": _nothing,
         })  # fmt: skip
         self._table(out, _TEXT, {"OutputString": self._output_string})
-        self._put(self._system + 24, 0, 0, 0, 0, out, out, out, out, 0, boot)
+        self._table(keys, _KEYS, {})
+        self._table(runtime + 24, _RUNTIME_SERVICES, {
+            "GetVariable": _no_variable, "GetNextVariableName": _no_variable,
+        })  # fmt: skip
+        self._put(self._system + 24, 0, 0, keys, keys, out, out, out, out, runtime, boot)
         self._put(self._fs, 1 << 16)
         self._table(self._fs + 8, ["OpenVolume"], {"OpenVolume": self._open_volume})
         self._put(self._file_table, 1 << 16)
@@ -181,7 +201,8 @@ class Uefi(X86Machine):
             "Read": self._of_file(self._read), "Write": self._of_file(self._write_file),
             "GetPosition": self._of_file(self._get_position),
             "SetPosition": self._of_file(self._set_position),
-            "GetInfo": self._of_file(self._get_info), "Flush": _nothing,
+            "GetInfo": self._of_file(self._get_info),
+            "SetInfo": self._of_file(self._set_info), "Flush": _nothing,
         })  # fmt: skip
         self._return = self._trap("return from an image", self._exit_by_return)
 
@@ -495,20 +516,26 @@ class Uefi(X86Machine):
             return UNSUPPORTED
         if not file.writable:
             return DENIED
-        size, content = self._quad(size_at), self.volume.files[file.path]
+        size = self._quad(size_at)
         end = file.offset + size
-        others = sum(map(len, self.volume.files.values())) - len(content)
-        if others + end > self.limits.files:
-            raise GuestFailed(
-                f"limit: with {printable(file.path)} of {end} bytes the files have more than "
-                f"{self.limits.files} (--limit files=BYTES raises it)"
-            )
+        content = self._changing(file, end)
         data = self._read_memory(buffer, size)
         content.extend(bytes(max(file.offset - len(content), 0)))
         content[file.offset : end] = data
         file.offset = end
-        self.volume.changed.add(file.path)
         return SUCCESS
+
+    def _changing(self, file: _UefiFile, size: int) -> bytearray:
+        """The content of a file that is to have so many bytes. Raises GuestFailed over a limit."""
+        content = self.volume.files[file.path]
+        others = sum(map(len, self.volume.files.values())) - len(content)
+        if others + size > self.limits.files:
+            raise GuestFailed(
+                f"limit: with {printable(file.path)} of {size} bytes the files have more than "
+                f"{self.limits.files} (--limit files=BYTES raises it)"
+            )
+        self.volume.changed.add(file.path)
+        return content
 
     def _get_position(self, file: _UefiFile, result: int, *_: int) -> int:
         return self._give(file.offset, result)
@@ -524,13 +551,33 @@ class Uefi(X86Machine):
         """EFI_FILE_INFO: there is no clock, so the times are 0."""
         if self._read_memory(guid, 16) != _FILE_INFO:
             return UNSUPPORTED
-        name = (file.path.rpartition("/")[2] + "\0").encode("utf-16-le")
-        size = 0 if file.is_folder else len(self.volume.files[file.path])
-        attributes = _DIRECTORY if file.is_folder else 0
-        info = struct.pack("<3Q48xQ", 80 + len(name), size, size, attributes) + name
+        info = self._info(file)
         fits = len(info) <= self._quad(size_at)
         self._put(size_at, len(info))
         if not fits:
             return TOO_SMALL
         self._write(buffer, info)
+        return SUCCESS
+
+    def _info(self, file: _UefiFile) -> bytes:
+        """EFI_FILE_INFO: sizes, times, attributes, name."""
+        name = (file.path.rpartition("/")[2] + "\0").encode("utf-16-le")
+        size = 0 if file.is_folder else len(self.volume.files[file.path])
+        attributes = _DIRECTORY if file.is_folder else 0
+        return _INFO.pack(_INFO.size + len(name), size, size, attributes) + name
+
+    def _set_info(self, file: _UefiFile, guid: int, size: int, buffer: int, *_: int) -> int:
+        """Of EFI_FILE_INFO a new size. Raises GuestFailed for another name, time or attribute."""
+        if self._read_memory(guid, 16) != _FILE_INFO or file.is_folder or size < _INFO.size:
+            return UNSUPPORTED
+        if not file.writable:
+            return DENIED
+        fields, name = _INFO.size, file.path.rpartition("/")[2]
+        info, before = self._read_memory(buffer, fields), self._info(file)
+        wanted = _INFO.unpack(info)[1]
+        if info[24:] != before[24:fields] or self._text(buffer + fields) != name:
+            raise GuestFailed("SetInfo: of more than a size: this firmware cannot do that")
+        content = self._changing(file, wanted)
+        del content[wanted:]
+        content.extend(bytes(wanted - len(content)))
         return SUCCESS

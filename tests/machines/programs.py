@@ -6,6 +6,8 @@ TEXT = 0x1000
 _SUB, _ADD_RET = bytes.fromhex("4883ec28"), bytes.fromhex("4883c428 c3")
 _BOOT = bytes.fromhex("488b4260")
 """mov rax, [rdx+0x60]: the boot services."""
+RUNTIME, KEYS = bytes.fromhex("488b4258"), bytes.fromhex("488b4230")
+"""The runtime services; the protocol of the keyboard."""
 
 
 def pe(code: bytes, machine: int = 0x8664, magic: int = 0x20B, size: int = 0x3000) -> bytes:
@@ -41,10 +43,9 @@ def prints(text: str, status: int = 0) -> bytes:
     return pe(_code(body, text))
 
 
-def calls(offset: int, rcx: int = 0) -> bytes:
-    """Calls the boot service at an offset with three arguments of no use, and ends with its
-    status."""
-    body = _BOOT + b"\x48\xb9" + struct.pack("<Q", rcx) + bytes.fromhex("31d2 4d31c0 ff90")
+def calls(offset: int, rcx: int = 0, table: bytes = _BOOT) -> bytes:
+    """Calls the service at an offset with three arguments of no use, and ends with its status."""
+    body = table + b"\x48\xb9" + struct.pack("<Q", rcx) + bytes.fromhex("31d2 4d31c0 ff90")
     return pe(_code(body + struct.pack("<I", offset) + _ADD_RET))
 
 

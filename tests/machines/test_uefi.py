@@ -43,6 +43,41 @@ def test_what_the_firmware_does_not_have_stops_it() -> None:
     assert run(programs.calls(72, 5)) == (INVALID, ""), "FreePool of what is not allocated"
 
 
+def test_there_is_no_variable_no_time_and_no_key() -> None:
+    for offset in (72, 80):  # GetVariable, GetNextVariableName
+        assert run(programs.calls(offset, table=programs.RUNTIME)) == (NOT_FOUND, "")
+    for offset, table, name in (
+        (24, programs.RUNTIME, "GetTime"), (88, programs.RUNTIME, "SetVariable"),
+        (8, programs.KEYS, "ReadKeyStroke"),
+    ):  # fmt: skip
+        with pytest.raises(GuestFailed, match=f"^{name}: this firmware.*rip="):
+            run(programs.calls(offset, table=table))
+
+
+def test_a_file_gets_another_size_and_nothing_else() -> None:
+    """As M2libc does it: it changes what GetInfo gave."""
+    machine = Uefi(UefiVolume.of({"d/abc": b"12345"}, frozenset({"d"})), print, LIMITS)
+    file, guid, at = uefi._UefiFile("d/abc", False, True), 0x11000, 0x12000
+    info = machine._info(file)
+    assert struct.unpack_from("<QQ", info) == (len(info), 5)
+    machine._write(guid, uefi._FILE_INFO)
+    for size, expected in ((2, b"12"), (4, b"12\0\0")):
+        machine._write(at, info[:8] + struct.pack("<Q", size) + info[16:])
+        assert machine._set_info(file, guid, len(info), at) == uefi.SUCCESS
+        assert machine.volume.files["d/abc"] == expected
+    assert machine.volume.changed == {"d/abc"}
+    machine._write(at + 8, struct.pack("<Q", 1 << 30))
+    with pytest.raises(GuestFailed, match="limit: with d/abc of 1073741824 bytes"):
+        machine._set_info(file, guid, len(info), at)
+    for place in (30, 72, 80):  # a time, the attributes, the name
+        machine._write(at, info[:place] + b"x" + info[place + 1 :])
+        with pytest.raises(GuestFailed, match="SetInfo: of more than a size"):
+            machine._set_info(file, guid, len(info), at)
+    assert machine._set_info(file, guid, 79, at) == uefi.UNSUPPORTED
+    file.writable = False
+    assert machine._set_info(file, guid, len(info), at) == uefi.DENIED
+
+
 def test_a_bad_program_stops_it() -> None:
     with pytest.raises(GuestFailed, match="the machine stopped: Invalid memory fetch"):
         run(programs.jumps(1 << 40))

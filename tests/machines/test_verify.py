@@ -7,9 +7,10 @@ from xml.etree import ElementTree
 import pytest
 
 from bootstrap.cli.main import main
+from bootstrap.machines.uefi import NOT_FOUND
 from bootstrap.sources import Cache
 from bootstrap.sources.checkouts import STAGE0
-from tests.machines import layers
+from tests.machines import layers, programs
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,26 @@ def test_what_does_not_go_with_a_machine_is_refused(
     assert why in err
     assert err.count("\n") == 1
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_stage0_uefi_tree_runs_as_far_as_it_goes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A seed that prints and ends stands for kaem: what it makes is no claim."""
+    seed = tmp_path / "bootstrap-seeds/UEFI/amd64/kaem-optional-seed.efi"
+    seed.parent.mkdir(parents=True)
+    words = ["verify", "--machine", "uefi", "--source", str(tmp_path)]
+    for status, said in ((0, "at the end of its script"), (NOT_FOUND, "ended with not found")):
+        seed.write_bytes(programs.prints("here\r\n", status))
+        (tmp_path / "kaem.amd64").unlink(missing_ok=True)
+        assert main(words) == 2
+        assert "is no stage0-uefi tree: there is no kaem.amd64" in capsys.readouterr().err
+        (tmp_path / "kaem.amd64").write_bytes(b"")
+        assert main(words) == bool(status)
+        out = capsys.readouterr().out
+        assert f"stopped    {'the seed ' if status else ''}{said}" in out
+        assert "no known values are compared" in out
+        assert "last       here" in out
 
 
 @pytest.mark.parametrize(
