@@ -54,8 +54,9 @@ _SOURCE = (
 )
 _VERIFY = f"""
 {_SOURCE}
---release R  the release (default: the newest known); embedded: the x86 sources that come with this
-    program; stagex-stage0: StageX's stage0, with a StageX checkout as --source
+--release R  the release (default: the one that --source is nearest to, without it the newest
+    known); embedded: the x86 sources that come with this program; stagex-stage0: StageX's stage0,
+    with a StageX checkout as --source
 --fetched DIR  with stagex-stage0: the folder with the source archives that StageX names
 --arch ARCH [x86]  x86, AMD64, AArch64, riscv64 or riscv32, upper or lower case, or a usual alias
     (default x86); several, separated by commas, or all, give one report together
