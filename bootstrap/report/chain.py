@@ -37,19 +37,17 @@ def chain(report: Report) -> tuple[ChainLink, ...]:
         if artifact.producer is not None and artifact.producer.program != artifact.path:
             makers[artifact.path] = artifact.producer.program
             made[artifact.producer.program] = made.get(artifact.producer.program, 0) + 1
-    rows: list[ChainLink] = []
-
-    def add(name: str, maker: int | None) -> None:
-        at = len(rows)
-        rows.append(ChainLink(name, sizes.get(name), maker, made[name]))
-        for path in made:
-            if makers.get(path) == name:
-                add(path, at)
-
+    below: dict[str | None, list[str]] = {}
     for name in made:
-        # A seed, or another file that nothing in the report made.
-        if name not in makers:
-            add(name, None)
+        below.setdefault(makers.get(name), []).append(name)
+    rows: list[ChainLink] = []
+    # First a seed, or another file that nothing in the report made. A guest may make a chain of
+    # thousands.
+    left: list[tuple[str, int | None]] = [(name, None) for name in reversed(below.get(None, ()))]
+    while left:
+        name, maker = left.pop()
+        left += [(path, len(rows)) for path in reversed(below.get(name, ()))]
+        rows.append(ChainLink(name, sizes.get(name), maker, made[name]))
     return tuple(rows)
 
 

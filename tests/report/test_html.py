@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
+from bootstrap.report.chain import chain
 from bootstrap.report.html import HtmlCell, HtmlPage, HtmlTable, to_html, to_markdown
+from tests.report.scenario import Scenario
 
 EVIL = '<script>alert(1)</script>" onload="x\u202e\x1b[2J\u2066&amp;'
 
@@ -71,3 +74,18 @@ def test_markdown_has_no_markup_of_others() -> None:
     assert not [line for line in text.splitlines() if line.startswith("# ")]
     widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
     assert widths == {2, 3}, "a bar of others' makes no column"
+
+
+def test_a_chain_of_any_length_is_drawn() -> None:
+    """The guest chooses it."""
+    length = 3000
+    report = Scenario().report()
+    (first, *_) = (one for one in report.artifacts if one.producer is not None)
+    assert first.producer is not None
+    artifacts = [
+        replace(first, path=f"p{at + 1}", producer=replace(first.producer, program=f"p{at}"))
+        for at in range(length)
+    ]
+    links = chain(replace(report, artifacts=tuple(artifacts)))
+    assert [one.name for one in links] == [f"p{at}" for at in range(length)]
+    assert [one.maker for one in links] == [None, *range(length - 1)]
