@@ -167,6 +167,13 @@ def test_no_template_takes_an_older_report_for_its_own(checkout: Path) -> None:
     assert action.index('rm -f "$report" "$html"') < action.index('"$bootstrap" verify')
 
 
+def test_a_template_names_the_program_by_its_commit(checkout: Path) -> None:
+    """Nobody has published the name on a package index: whoever does could say VERIFIED."""
+    (job,) = loaded(checkout / "docs/ci/gitlab-ci.yml").values()
+    assert job["variables"]["BOOTSTRAP_PACKAGE"].startswith("https://")
+    assert "COMMIT" in job["variables"]["BOOTSTRAP_PACKAGE"]
+
+
 def test_every_template_starts_python_without_the_current_folder(checkout: Path) -> None:
     for file in ("action.yml", "docs/ci/gitlab-ci.yml"):
         started = re.findall(r"python3?\"? -\S*", (checkout / file).read_text("utf-8"))
