@@ -105,7 +105,8 @@ class HostFindings:
         for item in self.cached:
             state = "cannot be used (see below)"
             if item.digest is not None:
-                state = f"verified, {item.files} files, tree digest {item.digest}"
+                how = "verified" if _has_known_value(item) else "as it was put there"
+                state = f"{how}, {item.files} files, tree digest {item.digest}"
             rows.append(("", f"{item.release}: {state}"))
         if not self.cached:
             rows.append(("", "no release yet; bootstrap fetch stage0-posix gets one"))
@@ -122,6 +123,15 @@ class HostFindings:
             rows.append((label, f"{other.name}: {there} ({other.used_for})"))
         lines = [f"{name:<10} {text}" for name, text in rows]
         return lines + [f"problem: {problem}" for problem in self.problems]
+
+
+def _has_known_value(item: Cached) -> bool:
+    """Whether it is held against more than its own manifest: a release or commit that is known."""
+    from bootstrap.known import releases
+    from bootstrap.sources.checkouts import KNOWN
+
+    name, _, commit = item.release.rpartition(" ")
+    return commit in (KNOWN if name else releases())
 
 
 def examine() -> HostFindings:

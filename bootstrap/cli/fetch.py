@@ -10,6 +10,7 @@ from bootstrap.cli.output import document, for_people, say, write_json
 from bootstrap.known import default_release
 from bootstrap.sources import Cache, Fetched, fetch, fetch_checkout
 from bootstrap.sources.addresses import Progress
+from bootstrap.sources.checkouts import KNOWN
 
 SCHEMA = "bootstrap-fetch/1"
 
@@ -49,13 +50,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _lines(fetched: Fetched, name: str, release: str, folder: Path) -> list[str]:
     tree = fetched.tree
+    # A checkout is held against a known value only where its commit is known.
+    sure = ", verified" if name == "stage0-posix" or release in KNOWN else ""
     if fetched.seen is not None:
-        # A checkout is held against a known value only where its commit is known.
-        sure = ", verified" if name == "stage0-posix" else ""
         same = f"{fetched.seen} is {name} {release}{sure}"
         return [same, f"it is in the cache already, so nothing new was put into {folder}"]
     if not fetched.fresh:
-        return [f"{name} {release} is in the cache already, verified: {folder}"]
+        return [f"{name} {release} is in the cache already{sure}: {folder}"]
     lines = [f"{name} {release} from {tree.label}"]
     if tree.archive_sha256 is not None:
         lines.append(f"archive sha256 {tree.archive_sha256}")

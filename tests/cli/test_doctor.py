@@ -13,6 +13,8 @@ import pytest
 from bootstrap.cli import doctor
 from bootstrap.cli.commands import parser
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import SourceFile
+from bootstrap.sources import Cache, SourceTree
 
 
 def call(*options: str) -> int:
@@ -62,6 +64,18 @@ def test_a_damaged_cache_is_named(capsys: pytest.CaptureFixture[str], empty_cach
     out = capsys.readouterr().out
     assert "1.9.1: cannot be used" in out
     assert f"problem: the cache of release 1.9.1 in {release}" in out
+
+
+def test_what_nobody_knows_is_not_called_verified(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its manifest was written by whoever put it there."""
+    evil = SourceTree("evil", {"kaem.x86": SourceFile(b"evil")})
+    Cache().store(evil, "99.0")
+    Cache().store(evil, evil.digest, "live-bootstrap")
+    assert call() == 0
+    out = capsys.readouterr().out
+    assert f"99.0: as it was put there, 1 files, tree digest {evil.digest}" in out
+    assert f"live-bootstrap {evil.digest}: as it was put there, 1 files" in out
+    assert ": verified" not in out
 
 
 @pytest.mark.parametrize("name", ["stage0-posix", "live-bootstrap"])

@@ -186,6 +186,9 @@ def test_what_is_named_is_looked_at_whatever_is_cached(
     # Nothing of ours was there to verify it by.
     lines = _lines(again, LIVE_BOOTSTRAP, head(clone), tmp_path)
     assert lines[0] == f"{clone} is live-bootstrap {head(clone)}"
+    kept = fetch_checkout(LIVE_BOOTSTRAP, None, cache, head(clone))
+    (line,) = _lines(kept, LIVE_BOOTSTRAP, head(clone), tmp_path)
+    assert line == f"live-bootstrap {head(clone)} is in the cache already: {tmp_path}"
     (clone / "steps/manifest").write_text("build: b-1.0\n")
     with pytest.raises(BadInput, match="is changed since commit"):
         fetch_checkout(LIVE_BOOTSTRAP, str(clone), cache)
