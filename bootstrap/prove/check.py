@@ -575,7 +575,7 @@ def _check(text: bytes, seed: bytes, digest: str) -> str:
         raise ValueError("another format or architecture")
     if found["sha256"] != digest:
         raise Refused("the certificate is of another seed")
-    if not all(re.fullmatch("[a-z0-9]+", name) for name in found["zero"]):
+    if not set(found["zero"]) <= {*CONVENTIONS[found["arch"]].names} - {"", "esp", "rsp", "sp"}:
         raise ValueError("no names of registers")
     proof = _Proof(found, seed)
     proof.start(found["zero"])

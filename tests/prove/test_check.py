@@ -201,6 +201,8 @@ BROKEN: dict[str, bytes] = {
     "no states": json.dumps(document("x86") | {"states": []}).encode(),
     "values of another kind": json.dumps(document("x86") | {"states": [{"at": 7}]}).encode(),
     "a register that has no name": json.dumps(document("x86") | {"zero": ["eax\nproven"]}).encode(),
+    "a register that is none": json.dumps(document("x86") | {"zero": ["nothing"]}).encode(),
+    "a stack pointer that is 0": json.dumps(document("x86") | {"zero": ["esp"]}).encode(),
     "a byte that leads to two states": re.sub(
         rb"\[0, \d+, 0\]", b"[0, 99999999999, 0]", certificate("x86"), count=1
     ),
@@ -239,6 +241,18 @@ def test_a_seed_that_writes_before_it_reads_is_refused() -> None:
     due = "it writes before it reads"
     assert decide(json.dumps(certificate).encode(), seed) == (1, f"NOT proven: {due}")
     assert prove(seed, arches.X86, 300).refused == due
+
+
+def test_a_seed_that_changes_its_code_on_the_way_to_its_end_is_refused() -> None:
+    """In place of its end: call more; more: mov [there], cl; push there: 1; pop eax; exit(0)."""
+    code = X86[0x4C:]
+    more = 0x804804C + len(code)
+    call = b"\xe8" + (more - 0x8048080).to_bytes(4, "little")
+    store = b"\x88\x0d" + (more + 7).to_bytes(4, "little")
+    ends = store + bytes.fromhex("6a01 58 31db cd80")
+    seed = program(code[:0x2F] + call + code[0x34:] + ends)
+    due = f"NOT proven: the seed changes its own byte at {more + 7:#x}"
+    assert decide(of_another(seed), seed) == (1, due)
 
 
 @pytest.mark.parametrize("long", ["states", "path"])
