@@ -49,7 +49,7 @@ def verify(bundle: Path, identities: Sequence[SigstoreIdentity]) -> VerifiedBund
     """Hold a bundle against each identity.  Raises BadInput: sigstore is not installed."""
     packages = host.packages_of(PACKAGE)
     if not packages:
-        raise BadInput("sigstore is not installed; pip install 'bootstrap-emulator[sigstore]'")
+        raise BadInput("sigstore is not installed; pip install sigstore")
     rows = json.dumps([[one.subject, one.issuer, one.root] for one in identities])
     try:
         process = host.start(__name__, "child", str(bundle), rows, imports=packages)

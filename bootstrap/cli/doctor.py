@@ -177,8 +177,8 @@ def _engine(problems: list[str]) -> dict[str, str] | None:
         found = default_engine().describe()
         if found["hot_path"] == "python" and "BOOTSTRAP_HOT_PATH" not in os.environ:
             install = _installs(system_family(), _COMPILER)
-            again = "pip install --force-reinstall --no-binary :all: --no-deps bootstrap-emulator"
-            found["mend"] = f"{install or 'install a C compiler'}; then {again}, or make in a clone"
+            again = "install this program again from its source: in a clone, make"
+            found["mend"] = f"{install or 'install a C compiler'}; then {again}"
         return found
     # ImportError: no Unicorn; OSError: a library in it that this host cannot load.
     except (BootstrapError, ImportError, OSError) as error:

@@ -82,9 +82,7 @@ def _hex1(args: argparse.Namespace) -> int:
     try:
         from bootstrap.prove import hex1
     except ImportError:
-        raise BadInput(
-            "--language hex1 needs z3: pip install 'bootstrap-emulator[prove]'"
-        ) from None
+        raise BadInput("--language hex1 needs z3: pip install z3-solver") from None
     if abi.name not in hex1.LAYOUTS:
         raise BadInput(f"{printable(args.seed)}: --language hex1 is for x86 and AMD64 only")
     with _started(args.seed), LiveLine() as line:

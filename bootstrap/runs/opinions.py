@@ -210,10 +210,11 @@ def published(resolved: Resolved) -> Iterator[tuple[str, Sight]]:
 
 
 def _answers(resolved: Resolved) -> dict[str, str | None]:
-    """The tree's own file where it has one, so that one that was changed speaks for itself."""
+    """The tree's own file, so that one that was changed speaks for itself; where the release does
+    not read it, so that anybody may have put it there, what the step file has of it."""
     step = resolved.step
     file = resolved.tree.files.get(step.answers_from)
-    if file is None:
+    if file is None or step.answers_from not in step.materials:
         return {**step.answers}
     rows = _ANSWER.finditer(file.data.decode("utf-8", "replace"))
     return {row[2].removeprefix("./"): row[1] for row in rows}

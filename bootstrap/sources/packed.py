@@ -88,7 +88,7 @@ def _zstd(label: str) -> Any:
             return importlib.import_module(name)
     raise BadInput(
         f"{label}: is compressed by zstd, and there is nothing here to read that: pip install"
-        " 'bootstrap-emulator[zstd]', or unpack it with zstd -d"
+        " backports.zstd, or unpack it with zstd -d"
     )
 
 

@@ -158,6 +158,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "a recheck that decides nothing": (lambda r: r.update(recheck=agreeing(r)), SECOND),
     "a recheck of another tree": (rechecked(tree_digest=ZERO), OTHER_RECHECK),
     "a recheck by another step file": (rechecked(steps_sha256=ZERO), OTHER_RECHECK),
+    "a recheck of nothing": (rechecked(artifacts=0), OTHER_RECHECK),
     "a recheck that does not agree": (rechecked(differences=["x"]), OTHER_RECHECK),
     **{f"{place}: {says}": (at(place, value), says) for place, value, says in PLACES},
 }

@@ -46,7 +46,7 @@ OLD_LOG = {"intoto-with-custom-trust-root"}
 @pytest.fixture
 def package() -> None:
     if find_spec("sigstore") is None:
-        pytest.skip("sigstore is not installed: pip install 'bootstrap-emulator[sigstore]'")
+        pytest.skip("sigstore is not installed: pip install sigstore")
 
 
 @pytest.fixture
