@@ -213,7 +213,14 @@ def fetch_checkout(
             f"{name} is taken from a checkout: git clone {ADDRESSES[name]}, then bootstrap fetch"
             f" {name} --from DIR"
         )
-    folder = Path(from_)
+    with folder_of(from_) as folder:
+        return _fetch_from(folder, name, from_, cache, wanted, force)
+
+
+def _fetch_from(
+    folder: Path, name: str, from_: str, cache: Cache, wanted: str | None, force: bool
+) -> Fetched:
+    """`fetch_checkout` of the folder that ``from_`` is, or was laid out as."""
     notes: tuple[str, ...] = ()
     if os.path.lexists(folder / ".git"):
         key = read_head(folder)
@@ -234,22 +241,22 @@ def fetch_checkout(
     else:
         tree = read_used(name, folder)
         key = tree.digest
-        _require_mark(name, folder, tree)
+        _require_mark(name, from_, tree)
         if wanted is not None and wanted != key:
-            raise BadInput(f"{folder}: has the digest {key}, not {wanted}, and no .git")
+            raise BadInput(f"{from_}: has the digest {key}, not {wanted}, and no .git")
         notes = ("there is no .git: nothing says which commit it is, and it goes by its digest",)
     if not force and (present := load_checkout(name, key, cache)):
         if present.digest != tree.digest:
             raise _changed(name, key, cache)
         return Fetched(present, fresh=False, seen=from_)
     cache.store(tree, key, name)
-    return Fetched(tree.but(release=key, notes=notes), fresh=True)
+    return Fetched(tree.but(release=key, notes=notes, label=from_), fresh=True)
 
 
-def _require_mark(name: str, folder: Path, tree: SourceTree) -> None:
+def _require_mark(name: str, label: Path | str, tree: SourceTree) -> None:
     if _MARKS[name] not in tree.files:
         raise BadInput(
-            f"{folder}: is no checkout of {name} ({ADDRESSES[name]}): there is no {_MARKS[name]}"
+            f"{label}: is no checkout of {name} ({ADDRESSES[name]}): there is no {_MARKS[name]}"
             " in it"
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -293,3 +294,25 @@ def test_what_cannot_be_taken(
         assert main(words) == 2
         said, error = capsys.readouterr()
         assert not said and len(error.splitlines()) == 1 and says in error
+
+
+def test_an_archive_is_taken_as_its_folder_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a forge packs it: all in one folder, without .git; it goes by its digest."""
+    monkeypatch.setenv("BOOTSTRAP_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "builder-hex0-main"
+    folder.mkdir()
+    for stage in ("stage1", "stage2"):
+        (folder / f"builder-hex0-x86-{stage}.hex0").write_text("00\n")
+    archive = tmp_path / "main.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(folder, folder.name)
+    assert main(["fetch", "builder-hex0", "--from", str(archive)]) == 0
+    said = capsys.readouterr().out
+    assert f"from {archive}" in said and "it goes by its digest" in said
+    assert main(["fetch", "builder-hex0", "--from", str(folder)]) == 0
+    assert "it is in the cache already" in capsys.readouterr().out
+    for source, why in ((archive, "is no checkout of stage0"), (tmp_path / "no", "cannot be read")):
+        assert main(["fetch", "stage0", "--from", str(source)]) == 2
+        assert f"{source}: {why}" in capsys.readouterr().err
