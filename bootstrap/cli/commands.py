@@ -1007,7 +1007,7 @@ COMMANDS = (
 _EXAMPLES = """\
 verify                          rebuild stage0 for x86 and check every product
 verify --arch amd64 --json -    the same for AMD64, report as JSON
-verify --arch all --jobs 2      every architecture, two at a time, one report
+verify --arch all --jobs 2      every architecture, on two CPUs, one report
 verify --source ~/stage0-posix  your own checkout
 fetch stage0-posix --from ~/stage0-posix-1.9.1.tar.gz
 ddc                             three unrelated paths to one compiler
