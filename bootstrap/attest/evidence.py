@@ -205,9 +205,10 @@ def _require_verified(report: Report) -> None:
         raise BadInput(
             f"its result is {report.result}, not verified{why}; nothing can be vouched for"
         )
-    materials, memo = report.source.materials, report.memo
+    materials, memo, since = report.source.materials, report.memo, report.since
     for key, value in (
         ("memo.believed less memo.checked", memo is not None and memo.believed - memo.checked),
+        ("since.unexpected", since is not None and since.unexpected),
         ("reasons", report.reasons),
         ("first_divergence", report.first_divergence),
         ("failure", report.failure),

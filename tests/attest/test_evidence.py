@@ -146,6 +146,23 @@ CHANGES: dict[str, tuple[Change, str]] = {
         ),
         "says verified, but memo.believed less memo.checked is not empty",
     ),
+    "what came out otherwise without a cause": (
+        lambda r: r.update(
+            since={
+                "revision": "v1",
+                "commit": ZERO[:40],
+                "files": [],
+                "others": 0,
+                "before": "a run",
+                "changed": [],
+                "unchanged": [],
+                "not_made": [],
+                "unexpected": ["M0"],
+                "untouched": 0,
+            }
+        ),
+        "says verified, but since.unexpected is not empty",
+    ),
     "a product twice": (lambda r: put(r, "artifacts +", r["artifacts"][0]), "is there twice"),
     "a release nobody knows": (
         lambda r: r["source"].update(kind="folder", release="0.0"),
