@@ -126,21 +126,17 @@ def log_of(dest: str | None, effects: str | None) -> Iterator[GateWatch | None]:
             if effects is not None:
                 watch.ended(pc, call, result)
 
+        def effects_document() -> dict[str, object]:
+            kernel = "builder-hex0's kernel"
+            return document(schema=SCHEMA, kernel=kernel, programs=watch.programs())
+
         try:
             yield GateWatch(CallLog(ended).taken, None if dest else watch.plain(USER))
         finally:
             file.seek(0)
             each(
                 dest and (lambda: write_pieces(dest, _pieces(file))),
-                effects
-                and (
-                    lambda: write_json(
-                        effects,
-                        document(
-                            schema=SCHEMA, kernel="builder-hex0's kernel", programs=watch.programs()
-                        ),
-                    )
-                ),
+                effects and (lambda: write_json(effects, effects_document())),
             )
 
 

@@ -69,10 +69,8 @@ def with_heap(program: bytes, arch: str) -> bytes:
     The program itself is as it was. Raises BadInput for what is no program of the architecture.
     """
     wide = arch == "AMD64"
-    head, segment = (
-        struct.Struct("<16sHHI3QI6H" if wide else "<16sHHI3II6H"),
-        struct.Struct("<II6Q" if wide else "<8I"),
-    )
+    head = struct.Struct("<16sHHI3QI6H" if wide else "<16sHHI3II6H")
+    segment = struct.Struct("<II6Q" if wide else "<8I")
     try:
         fields = list(head.unpack_from(program))
         entry, at, number = fields[4], fields[5], fields[10]

@@ -8,6 +8,7 @@ served here. The CPU model has no RDTSCP, RDRAND and RDSEED.
 
 import ctypes
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
 from unicorn import Uc, UcError
@@ -49,7 +50,7 @@ def positions(data: bytes, what: bytes) -> Iterator[int]:
         at = data.find(what, at + 1)
 
 
-class X86Machine:
+class X86Machine(ABC):
     """One CPU. Hooks give what they would raise to `fail`, since no exception can cross Unicorn;
     the first of it is raised by `_emulate`. `who` is what messages call the machine."""
 
@@ -70,13 +71,13 @@ class X86Machine:
         self._translated = _TRANSLATED(self._look_at_block)
         add_hook(self.uc, uc.UC_HOOK_EDGE_GENERATED, self._translated)
 
+    @abstractmethod
     def read(self, at: int, size: int) -> bytes:
         """Memory: fewer bytes where there are no more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def place(self) -> str:
         """Registers in a line, for messages."""
-        raise NotImplementedError
 
     # Instructions that are served here.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap.core.errors import BadInput
+from bootstrap.core.release import as_text
 from bootstrap.known import EMBEDDED, StepFile
 from bootstrap.languages import kaem
 from bootstrap.languages.fault import LanguageError
@@ -71,7 +72,7 @@ def plan(tree: SourceTree, step: StepFile) -> list[BuildStep]:
     found = [reader.step(argv, step.file) for argv in entry.commands[:2]]
     try:
         for command in kaem.parse(tree.files[script].data, script):
-            argv = tuple(a.decode("utf-8", "surrogateescape") for a in command.arguments)
+            argv = tuple(map(as_text, command.arguments))
             found.append(reader.step(argv, f"{script}:{command.line}"))
             if posixpath.basename(found[-1].output) == last:
                 return found
@@ -94,13 +95,11 @@ def who_makes(resolved: Resolved, entry: str, learned: Path) -> dict[str, str]:
     for unit in run.units if run is not None else ():
         program = posixpath.join(unit.start.cwd, unit.start.path)
         name, *reads = (
-            posixpath.normpath(path).decode("utf-8", "surrogateescape").lstrip("/")
-            for path in (program, *unit.reads)
+            as_text(posixpath.normpath(path)).lstrip("/") for path in (program, *unit.reads)
         )
         of = some(path for path in reads if path != name)
         for path in unit.writes:
-            made = path.decode("utf-8", "surrogateescape").lstrip("/")
-            found.setdefault(made, f"{name} makes it of {of}")
+            found.setdefault(as_text(path).lstrip("/"), f"{name} makes it of {of}")
     return found
 
 

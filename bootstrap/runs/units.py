@@ -478,10 +478,8 @@ def run_unit(
 ) -> UnitResult | str:
     """The result of a unit on these files, or why there is none; `limits` are those of the run
     that it is a part of. Raises KeyboardInterrupt."""
-    machine, used = (
-        UnitMachine(lower, engine, unit_limits(limits), start, listeners),
-        process_time(),
-    )
+    machine = UnitMachine(lower, engine, unit_limits(limits), start, listeners)
+    used = process_time()
     try:
         ended = machine.run(start.path, start.argv, start.envp, start.cwd)
     except (NotAUnit, GuestFailed, LinuxError) as error:
