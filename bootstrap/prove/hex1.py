@@ -164,15 +164,17 @@ class _Hex1Walk:
     def walk(self, notify: Notify) -> None:
         """Raises NotProven."""
         m, word = self._fresh, self._word
-        for place, due in ((2, (0,)), (3, (0x241, 0o700))):  # argv[1] to be read, [2] to be written
-            name = m.load(m.stack + place * word, word)
+        argv = [m.load(m.stack + n * word, word) for n in (2, 3)]  # before it can store there
+        for name, due, descriptor in zip(
+            argv, ((0,), (0x241, 0o700)), (self._in, self._out), strict=True
+        ):  # the first to be read, the second to be written
             call = m.run()
             given = call.arguments
             if call.name != "open" or not same(given[0], name) or given[1 : 1 + len(due)] != due:
                 raise NotProven(f"it does not open its two arguments as hex1 does, at {m.pc:#x}")
-            m.resume(self._in if place == 2 else self._out)
-        if self._go_on(m):
-            raise NotProven("it writes before it reads")
+            m.resume(descriptor)
+        if self._go_on(m) or self._ended:
+            raise NotProven("it writes or ends before it reads")
         if any(base and at >= 4 * word for base, at in m.stored):
             raise NotProven("it stores above its arguments, where their text may stand")
         table = self._layout.table
@@ -241,7 +243,7 @@ class _Hex1Walk:
         """To the next read, or the end: what was written; (0, 0) for going back to the start."""
         wrote: list[tuple[Term, int]] = []
         table = self._layout.table
-        while True:
+        for _ in range(2):  # hex1 never makes more calls
             name, given = m.run()
             self._stored |= {at for base, at in m.stored if not base}
             where = f"{name} at {m.pc:#x} is not as hex1 needs it"
@@ -262,6 +264,7 @@ class _Hex1Walk:
             else:
                 raise NotProven(where)
             m.resume(z3.FreshConst(z3.BitVecSort(8 * self._word), "result"))
+        raise NotProven(f"it writes more than hex1 does, at {m.pc:#x}")
 
     def _arrive(self, m: SymbolicMachine, to: Hex1State) -> _Key | None:
         """Raises NotProven unless the program holds what hex1 does."""

@@ -75,6 +75,16 @@ def test_upstreams_hex1_is_hex1_for_every_input(
         ("x86", "5b5bb9", "58508b", "an address hangs on what has no value"),
         # mov [there], al; xor ebx, ebx; push there: 1; pop eax; int 0x80: as it ends.
         ("x86", "bb00000000b801000000cd80", "a23282040831db6a0158cd80", "it changes its own code"),
+        # push 0; pop ecx; mov dword [esp], 0x8048001: another name in place of argv[2].
+        ("x86", "5bb900000000ba00000000", "5b6a0059c7042401800408", "it does not open its two arg"),
+        # exit(0) before the first pass; write again and again.
+        (
+            "x86",
+            "bdffffffffbe00000000",
+            "31db6a0158cd80909090",
+            "it writes or ends before it reads",
+        ),
+        ("x86", "b804000000cd80c3", "6a0458cd80ebf9c3", "it writes more than hex1 does, at"),
         # shl r13, 64 moves nothing; mov [rsp+n], eax: far below, and over the text of argv.
         ("AMD64", "49c7c500000000", "49c1e5404989c8", "shl r13, 0x40 is not known here"),
         ("AMD64", "49c7c600000000", "898424000000ff", "it uses the stack -16777184 bytes"),

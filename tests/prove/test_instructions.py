@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 import random
 import struct
+import sys
+from collections.abc import Callable
+from types import FrameType, FunctionType
 from typing import Any
 
 import pytest
@@ -53,8 +57,8 @@ WORDS = {  # what is fixed in an instruction, and what may be anything
         (0x54000000, 0x00FFFFEB), (0xD65F03C0, 0),
     ],
     "riscv": [
-        (0x13, 0xFFFF8F80), (0x13, 0xFFFFFF80), (0x33, 0x41FF8F80), (0x03, 0xFFFFFF80),
-        (0x23, 0xFFFFFF80), (0x63, 0xFFFFFF80), (0x6F, 0xFFFFF000),
+        (0x13, 0xFFFF8F80), (0x1013, 0x03FF8F80), (0x13, 0xFFFFFF80), (0x33, 0x41FF8F80),
+        (0x03, 0xFFFFFF80), (0x23, 0xFFFFFF80), (0x63, 0xFFFFFF80), (0x6F, 0xFFFFF000),
     ],
 }  # fmt: skip
 
@@ -67,13 +71,19 @@ def drawn(arch: str, draw: random.Random, opcodes: bytes = OPCODES) -> bytes:
         )
         opcode = bytes((draw.choice(opcodes),))
         more = {b"\x0f": b"\xb6", b"\x66": bytes((0xB8 | draw.randrange(8),))}.get(opcode, b"")
-        form = bytes((0xC0 | draw.randrange(64),)) if draw.random() < 0.7 else b""
+        place = bytes((draw.randrange(8) << 3 | 5,)) if arch == "x86" else b"\x04\x25"
+        place += (CODE + draw.randrange(0x100, 0x700)).to_bytes(4, "little")
+        both = bytes((0xC0 | draw.randrange(64),))
+        shift = bytes((draw.choice((0xD8, 0xE0)) | draw.randrange(8),))  # or neg
+        form = draw.choice([both, both, shift, place, b""])
         return rex + opcode + more + form + draw.randbytes(6)
     fixed, free = draw.choice(WORDS[arch if arch == "AArch64" else "riscv"])
     return (fixed | draw.getrandbits(32) & free).to_bytes(4, "little")
 
 
-def differences(arch: str, count: int) -> tuple[int, list[str]]:
+def differences(
+    arch: str, count: int, step: Callable[[Any], object] = lambda machine: machine.step()
+) -> tuple[int, list[str]]:
     """How many of ``count`` the checker follows, and where it does otherwise than Unicorn."""
     family, mode, consts, prefix, names = CPUS[arch]
     draw, cpu, convention = random.Random(arch), Uc(family, mode), check.CONVENTIONS[arch]
@@ -102,11 +112,16 @@ def differences(arch: str, count: int) -> tuple[int, list[str]]:
         at_start[convention.sp] = STACK
         machine.registers = {name: ("", value & mask) for name, value in at_start.items()}
         machine.registers[convention.sp] = ("sp", 0)
+        out = draw.choice([1, 2, 0x80, 0x7FFFFFFF])
+        symbols = {"": 0, "sp": STACK, "in": out ^ 1, "out": out, "-out": (1 << 32) - out}
+        for name in draw.sample(sorted(names.keys() - {convention.sp}), len(names) // 3):
+            symbol = draw.choice(["in", "out", "-out"])
+            machine.registers[name], at_start[name] = (symbol, 0), symbols[symbol]
         machine.put(("sp", -256), ("", int.from_bytes(stack, "little")), 512)
         zero, carry, less = (draw.random() < 0.5 for _ in range(3))
         machine.flags = {"zero": zero, "carry": carry, "less": less}
         try:
-            machine.step()
+            step(machine)
         except check.Refused:
             continue
         followed += 1
@@ -128,11 +143,13 @@ def differences(arch: str, count: int) -> tuple[int, list[str]]:
                 found.append(f"{text.hex()}: {error}")
                 continue
         due: dict[str, int | bool | None] = {"pc": machine.pc} | {
-            name: value and whole(value, mask) for name, value in machine.registers.items()
+            name: value and symbols[value[0]] + value[1] & mask
+            for name, value in machine.registers.items()
         }
         for (base, at), byte in machine.memory.items():
             if isinstance(byte, tuple):
-                byte = whole(byte[0], mask) >> 8 * byte[1] & 0xFF
+                symbol, plus = byte[0] or ("", 0)
+                byte = (symbols[symbol] + plus & mask) >> 8 * byte[1] & 0xFF
             due[hex((STACK if base else 0) + at)] = byte
         is_now: dict[str, int | bool] = {"pc": cpu.reg_read(pc)}
         is_now |= {name: cpu.reg_read(number) & mask for name, number in ids.items()}
@@ -145,12 +162,6 @@ def differences(arch: str, count: int) -> tuple[int, list[str]]:
     return followed, found
 
 
-def whole(value: check.Value, mask: int) -> int:
-    """The number: no other symbol than the stack pointer is there."""
-    assert value is not None and value[0] in ("", "sp")
-    return value[1] + STACK * (value[0] == "sp") & mask
-
-
 def flags(cpu: Uc, arch: str) -> dict[str, bool]:
     if arch == "AArch64":
         bits = cpu.reg_read(arm64_const.UC_ARM64_REG_NZCV) >> 28
@@ -160,10 +171,33 @@ def flags(cpu: Uc, arch: str) -> dict[str, bool]:
             "less": bool((bits >> 7 ^ bits >> 11) & 1)}  # fmt: skip
 
 
-@pytest.mark.parametrize("arch", CPUS)
-def test_it_does_what_unicorn_does(arch: str) -> None:
-    followed, found = differences(arch, 1500)
-    assert not found and followed > 300
+@pytest.mark.parametrize("machine", [check.X86, check.AArch64, check.RiscV])
+def test_it_does_what_unicorn_does(machine: type[check.SeedMachine]) -> None:
+    """Each line that is there for an instruction is reached by one that is compared."""
+    codes = [one.__code__ for one in vars(machine).values() if isinstance(one, FunctionType)]
+    covered: set[int] = set()
+
+    def step(one: Any) -> None:
+        lines: set[int] = set()
+
+        def trace(frame: FrameType, _event: str, _argument: object) -> Any:
+            lines.add(frame.f_lineno)
+            return trace if frame.f_code in codes else None
+
+        sys.settrace(trace)
+        try:
+            one.step()
+        finally:
+            sys.settrace(None)
+        covered.update(lines)
+
+    for arch in (arch for arch, one in check.MACHINES.items() if one is machine):
+        followed, found = differences(arch, 1500, step)
+        assert not found and followed > 300
+    source = inspect.getsource(check).splitlines()
+    lines = {line for code in codes for *_, line in code.co_lines() if line}
+    missed = [source[line - 1].strip() for line in sorted(lines - covered)]
+    assert all(text.startswith(("elif ", "self.trap(at)", "raise ")) for text in missed), missed
 
 
 def test_a_checker_that_reads_one_otherwise_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
