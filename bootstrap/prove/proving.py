@@ -49,7 +49,8 @@ class Proof:
 
     seed: bytes
     abi: Arch
-    found: Automaton | None
+    found: Automaton
+    """Without a relation, as far as it was walked."""
     relation: Relation | None
     certificate: str
     refused: str
@@ -65,7 +66,7 @@ def prove(seed: bytes, abi: Arch, most: int, notify: Notify = lambda _text: None
     try:
         found, relation, findings = _explore(partial(Walker, seed, abi, most, notify))
     except NotProven as error:
-        return Proof(seed, abi, None, None, "", str(error), ())
+        return Proof(seed, abi, error.found or Automaton(), None, "", str(error), ())
     text, refused = "", ""
     if relation is None:
         refused = f"it reads nothing: {found.started}"

@@ -25,6 +25,7 @@ from bootstrap.prove.values import runs
 from bootstrap.prove.walk import Automaton
 
 SCHEMA = "bootstrap-prove/1"
+_PT_LOAD = 1
 
 
 def _claim(proof: Proof) -> str:
@@ -41,10 +42,18 @@ def _language(dialect: Dialect) -> str:
 
 def _coverage(found: Automaton, seed: bytes) -> tuple[set[int], set[int]]:
     """Offsets in the file that execute, and that are read or written as data."""
-    base = next(s.vaddr - s.offset for s in parse(file_of(seed)).segments if s.file_size)
-    code = {at - base + n for at, (length, _) in found.executed.items() for n in range(length)}
-    inside = set(range(len(seed)))
-    return code & inside, {at - base for at in found.data | found.stored} & inside
+    loads = [s for s in parse(file_of(seed)).segments if s.kind == _PT_LOAD]
+
+    def offsets(addresses: Iterable[int]) -> set[int]:
+        return {
+            at - s.vaddr + s.offset
+            for at in addresses
+            for s in loads
+            if 0 <= at - s.vaddr < min(s.file_size, len(seed) - s.offset)
+        }
+
+    code = {at + n for at, (length, _) in found.executed.items() for n in range(length)}
+    return offsets(code), offsets(found.data | found.stored)
 
 
 def _runs(offsets: set[int]) -> str:
@@ -61,30 +70,32 @@ def to_text(proof: Proof, name: str) -> Iterator[str]:
     """Lines."""
     yield title(proof.seed, proof.abi, name)
     found, relation = proof.found, proof.relation
-    if found is not None and relation is not None:
-        count = sum(len(steps) for steps in found.steps)
+    count = sum(len(steps) for steps in found.steps)
+    stops = ", and no further" if relation is None else ""
+    yield f"  walked      {len(found.states)} states at read(2), {count:,} transitions{stops}"
+    if relation is not None and relation.difference is not None:
+        yield f"  differs     {_shows(relation.difference, _language(relation.dialect))}"
+    elif relation is not None:
         classes = len(set(relation.classes))
-        yield f"  walked      {len(found.states)} states at read(2), {count:,} transitions"
-        if relation.difference is not None:
-            yield f"  differs     {_shows(relation.difference, _language(relation.dialect))}"
-        else:
-            yield f"  classes     {classes}: in a comment or not, and no digit waits or one of 16"
-            for which, on in enumerate(relation.dialect):
-                if on:
-                    yield f"  peculiar    {WORDS[which]}: {_shows(witness(which), 'plain hex0')}"
+        yield f"  classes     {classes}: in a comment or not, and no digit waits or one of 16"
+        for which, on in enumerate(relation.dialect):
+            if on:
+                yield f"  peculiar    {WORDS[which]}: {_shows(witness(which), 'plain hex0')}"
+        if not proof.refused:
             yield "  checked     by bootstrap.prove.check, which recomputed each transition"
-        zero = ", ".join(sorted(found.zero))
-        yield f"  assumes     {zero} is 0 at the start, as Linux leaves it" if zero else (
-            "  assumes     nothing of any register at the start but the stack pointer")  # fmt: skip
-        code, data = _coverage(found, proof.seed)
-        rest = set(range(len(proof.seed))) - code - data
-        yield f"  executes    {len(code)} bytes of the file: {_runs(code)}"
-        yield f"  data        {len(data)} bytes: {_runs(data)}"
-        yield f"  neither     {len(rest)} bytes, headers or dead: {_runs(rest)}"
-        for call in sorted(found.calls):
-            yield f"  calls       {call.at:#x} {call.name}({', '.join(call.arguments)})"
-        for finding in proof.findings:
-            yield f"  when        {finding.what}: {finding.then}"
+    zero = ", ".join(sorted(found.zero))
+    yield f"  assumes     {zero} is 0 at the start, as Linux leaves it" if zero else (
+        "  assumes     nothing of any register at the start but the stack pointer")  # fmt: skip
+    code, data = _coverage(found, proof.seed)
+    rest = set(range(len(proof.seed))) - code - data
+    yield f"  executes    {len(code)} bytes of the file: {_runs(code)}"
+    yield f"  data        {len(data)} bytes: {_runs(data)}"
+    kinds = "headers, dead or not reached" if relation is None else "headers or dead"
+    yield f"  neither     {len(rest)} bytes, {kinds}: {_runs(rest)}"
+    for call in sorted(found.calls):
+        yield f"  calls       {call.at:#x} {call.name}({', '.join(call.arguments)})"
+    for finding in proof.findings:
+        yield f"  when        {finding.what}: {finding.then}"
     yield _claim(proof)
 
 
@@ -98,6 +109,7 @@ def _shows(difference: Counterexample, other: str) -> str:
 def document(proof: Proof, name: str) -> dict[str, Any]:
     """The same as plain values."""
     found, relation = proof.found, proof.relation
+    code, data = _coverage(found, proof.seed)
     facts: dict[str, Any] = {
         "schema": SCHEMA,
         "file": name,
@@ -106,14 +118,7 @@ def document(proof: Proof, name: str) -> dict[str, Any]:
         "sha256": hashlib.sha256(proof.seed).hexdigest(),
         "proven": not proof.refused,
         "claim": _claim(proof),
-        "walk": None,
-        "language": None,
-        "environments": [finding._asdict() for finding in proof.findings],
-    }
-    if found is not None and relation is not None:
-        code, data = _coverage(found, proof.seed)
-        difference = relation.difference
-        facts["walk"] = {
+        "walk": {
             "states": len(found.states),
             "transitions": sum(len(steps) for steps in found.steps),
             "zero_registers": sorted(found.zero),
@@ -122,7 +127,12 @@ def document(proof: Proof, name: str) -> dict[str, Any]:
             "calls": [
                 call._asdict() | {"arguments": list(call.arguments)} for call in sorted(found.calls)
             ],
-        }
+        },
+        "language": None,
+        "environments": [finding._asdict() for finding in proof.findings],
+    }
+    if relation is not None:
+        difference = relation.difference
         facts["language"] = {
             "classes": len(set(relation.classes)),
             "G": relation.dialect[0],
@@ -145,7 +155,7 @@ def document(proof: Proof, name: str) -> dict[str, Any]:
 
 def against(one: Proof, other: Proof) -> tuple[int, str]:
     """Exit status, and how two seeds compare: by what they do, whatever hex0 is."""
-    if one.found is None or other.found is None or not (one.found.states and other.found.states):
+    if not (one.relation and other.relation):
         return 1, "NOT COMPARED: not both are walked"
     difference, _ = compare(moves(one.found), 0, moves(other.found), 0)
     if difference is not None:
@@ -193,7 +203,7 @@ def by_class(found: Automaton, relation: Relation) -> dict[Class, dict[Class, di
 
 def picture(proof: Proof) -> str:
     """The automaton as SVG. Only of what is proven."""
-    assert proof.found is not None and proof.relation is not None
+    assert proof.relation is not None
     rows = by_class(proof.found, proof.relation)
     digest = hashlib.sha256(proof.seed).hexdigest()
     title = f"hex0-seed for {proof.abi.upstream}, {len(proof.seed)} bytes, {digest[:12]}..."

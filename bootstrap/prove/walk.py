@@ -52,6 +52,8 @@ class NotProven(BootstrapError):
     """The walk found something that no proof can be made of."""
 
     exit_code = ExitStatus.DIFFERS
+    found: Automaton | None = None
+    """What had been walked then."""
 
 
 class _Grow(Exception):
@@ -148,6 +150,8 @@ class Walker:
         self._memory = loaded.memory
         self._entry, self._most, self._opens, self._notify = loaded.pc, most, opens, notify
         self._word, self._full = abi.word, abi.word_mask
+        self._clears = not abi.name.startswith("riscv")
+        """Whether Linux clears registers at the start (ELF_PLAT_INIT, start_thread)."""
         stack = abi.task_size - 0x80000
         self._symbols = WorldSymbols(self._full, stack, opens)
         self._names = {number: name for name, number in NUMBERS[abi.name].items()}
@@ -169,7 +173,7 @@ class Walker:
         self._first: Mapping[Place, int] = {}
         """What is written before the first read."""
         self._zero: frozenset[str] = frozenset()
-        """Those that have to be 0 then, as Linux leaves them (ELF_PLAT_INIT, start_thread)."""
+        """Those that have to be 0 then, as Linux leaves them."""
         self._world = 0
         self._traps: list[tuple[str, list[int], bytes]] = []
         self._final: list[int] = []
@@ -335,11 +339,12 @@ class Walker:
                 return self._once(fails, known)
             except _Grow:
                 known = None  # its states lack what has turned out to be live
-            except NotProven:
+            except NotProven as error:
+                error.found = self._found
                 rows = (live.values() for live in self._live.values())
                 live = {place for place in chain(*chain(*rows)) if isinstance(place, str)}
                 zero = (self._initial | live - self._first.keys()) - {self._sp, self._pc}
-                if zero <= self._zero:
+                if zero <= self._zero or not self._clears:
                     raise
                 self._zero, known = frozenset(zero), None
 
