@@ -43,6 +43,12 @@ class Finding(NamedTuple):
     then: str
 
 
+_ARGUMENTS = Finding(
+    "arguments are missing or too many",
+    "the second and third word above argc are opened, whatever they are",
+)
+
+
 @dataclass(frozen=True)
 class Proof:
     """What is known of a seed. Proven only where ``refused`` is empty."""
@@ -76,6 +82,8 @@ def prove(seed: bytes, abi: Arch, most: int, notify: Notify = lambda _text: None
         text = certificate(found, relation, seed, abi)
         status, line = check.decide(text.encode(), seed)
         refused = line.removeprefix("NOT proven: ") if status else ""
+        if not refused:  # the walk did not try every argc
+            findings += (_ARGUMENTS,)
     return Proof(seed, abi, found, relation, text, refused, findings)
 
 
@@ -110,8 +118,6 @@ def _explore(
             ("INPUT cannot be opened, and OUTPUT becomes descriptor 0", OUTPUT_IS_0),
         ):
             rows.append(Finding(name, _stated(partial(_other, make(other), found))))
-    opened = "the second and third word above argc are opened, whatever they are"
-    rows.append(Finding("arguments are missing or too many", opened))
     return found, relation, tuple(rows)
 
 

@@ -119,12 +119,13 @@ def test_every_short_script(arch: str, longest: int, release: SourceTree) -> Non
 @pytest.mark.upstream
 @pytest.mark.parametrize("arch", ["x86", pytest.param("AMD64", marks=pytest.mark.exhaustive)])
 def test_which_bytes_the_seed_tells_apart(arch: str, release: SourceTree) -> None:
-    """By the instructions that are executed, within and after each kind of thing."""
+    """By the instructions that are executed: within, before and after each kind of thing."""
     data, engine = seed(release, arch), _Walking(None, "it lists what is executed")
+    script = b'a X\na bX\na "X"\na "bX"\na "b"X\na #X\na #bX\na \\X\nXb\n'
     paths: dict[int, list[object]] = {}
     for byte in range(256):
         engine.made.clear()
-        did(data, b'a X\na bX\na "X"\na "bX"\na #X\na \\X\n'.replace(b"X", bytes((byte,))), engine)
+        did(data, script.replace(b"X", bytes((byte,))), engine)
         paths[byte] = [event for event in engine.made[0].events if event[0] == "x"]
     classes: list[list[int]] = []
     for byte, path in paths.items():

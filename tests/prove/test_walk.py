@@ -16,7 +16,7 @@ import pytest
 from bootstrap.cli.main import main
 from bootstrap.core import arches
 from bootstrap.core.arches import ARCHES
-from bootstrap.prove import proving
+from bootstrap.prove import check, proving
 from bootstrap.prove.check import decide
 from bootstrap.prove.proving import Proof, prove
 from bootstrap.prove.report import against, by_class, to_text
@@ -115,6 +115,17 @@ def test_what_it_says_of_failures_is_what_docs_hex0_says(x86: Proof) -> None:
     )
     assert "does not look" in said["a write fails, is short, or finds no room"]
     assert not [then for then in said.values() if "not closed" in then]
+
+
+def test_only_a_proven_seed_is_said_not_to_look_at_argc(
+    x86: Proof, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The walk tries three values of argc; the checker, all."""
+    monkeypatch.setattr(proving, "_explore", lambda _make: (x86.found, x86.relation, ()))
+    assert prove(X86, arches.X86, 300).findings == (x86.findings[-1],)
+    monkeypatch.setattr(check, "decide", lambda *_files: (1, "NOT proven: a branch"))
+    assert prove(X86, arches.X86, 300).findings == ()
+    assert x86.findings[-1].what == "arguments are missing or too many"
 
 
 def test_all_bytes_and_calls_are_accounted_for(x86: Proof) -> None:
