@@ -223,6 +223,25 @@ def test_what_the_catalogue_does_not_have_is_not_vouched_for(
     assert found.findings_digest == evidence.findings_digest and found.others == {"more": ZERO}
 
 
+def test_a_recheck_counts_what_is_known_and_not_all_that_was_made(
+    verified: Run, tmp_path: Path
+) -> None:
+    """Of most releases only the answers are known: what else they make has no known-good value."""
+    report = json.loads(verified.report.read_text())
+    known = len(report["artifacts"])
+    row = {**report["artifacts"][0], "path": "more", "sha256": ZERO}
+    report["artifacts"].append(row | {"status": "unknown", "expected": None, "expectations": []})
+    place = tmp_path / "report.json"
+    for counted, good in ((known, True), (known + 1, False)):
+        rechecked(artifacts=counted)(report)
+        place.write_text(json.dumps(report))
+        if good:
+            assert read_report(place).decided_by == "core"
+        else:
+            with pytest.raises(BadInput, match=OTHER_RECHECK):
+                read_report(place)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
