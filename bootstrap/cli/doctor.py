@@ -34,12 +34,14 @@ def run(args: argparse.Namespace) -> int:
 class Cached:
     """A release, or a checkout with its commit, in the cache; or a folder of these.
 
-    ``digest`` is its tree digest, None when it cannot be used: of a folder always.
+    ``digest`` is its tree digest, None when it cannot be used: of a folder always.  ``known`` says
+    whether it is held against more than its own manifest: a release or commit that is known.
     """
 
     release: str
     digest: str | None
     files: int
+    known: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class HostFindings:
         for item in self.cached:
             state = "cannot be used (see below)"
             if item.digest is not None:
-                how = "verified" if _has_known_value(item) else "as it was put there"
+                how = "verified" if item.known else "as it was put there"
                 state = f"{how}, {item.files} files, tree digest {item.digest}"
             rows.append(("", f"{item.release}: {state}"))
         if not self.cached:
@@ -123,15 +125,6 @@ class HostFindings:
             rows.append((label, f"{other.name}: {there} ({other.used_for})"))
         lines = [f"{name:<10} {text}" for name, text in rows]
         return lines + [f"problem: {problem}" for problem in self.problems]
-
-
-def _has_known_value(item: Cached) -> bool:
-    """Whether it is held against more than its own manifest: a release or commit that is known."""
-    from bootstrap.known import releases
-    from bootstrap.sources.checkouts import KNOWN
-
-    name, _, commit = item.release.rpartition(" ")
-    return commit in (KNOWN if name else releases())
 
 
 def examine() -> HostFindings:
@@ -266,7 +259,7 @@ def _cache_place() -> str:
 def _cached(problems: list[str]) -> tuple[Cached, ...]:
     from bootstrap.known import RELEASES
     from bootstrap.sources.cache import Cache
-    from bootstrap.sources.checkouts import NAMES, load_checkout
+    from bootstrap.sources.checkouts import NAMES, has_known_value, load_checkout
 
     try:
         cache = Cache()
@@ -287,7 +280,8 @@ def _cached(problems: list[str]) -> tuple[Cached, ...]:
             found.append(Cached(release, None, 0))
         else:
             if tree is not None:
-                found.append(Cached(release, tree.digest, len(tree.files)))
+                known = has_known_value(RELEASES, release)
+                found.append(Cached(release, tree.digest, len(tree.files), known))
     for name in NAMES:
         for commit in cache.releases(name):
             try:
@@ -296,7 +290,8 @@ def _cached(problems: list[str]) -> tuple[Cached, ...]:
                 problems.append(str(error))
                 tree = None
             digest, files = (None, 0) if tree is None else (tree.digest, len(tree.files))
-            found.append(Cached(f"{name} {commit}", digest, files))
+            known = tree is not None and has_known_value(name, commit)
+            found.append(Cached(f"{name} {commit}", digest, files, known))
     return tuple(found)
 
 

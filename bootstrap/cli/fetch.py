@@ -10,7 +10,7 @@ from bootstrap.cli.output import document, for_people, say, write_json
 from bootstrap.known import default_release
 from bootstrap.sources import Cache, Fetched, fetch, fetch_checkout
 from bootstrap.sources.addresses import Progress
-from bootstrap.sources.checkouts import KNOWN
+from bootstrap.sources.checkouts import has_known_value
 
 SCHEMA = "bootstrap-fetch/1"
 
@@ -50,8 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _lines(fetched: Fetched, name: str, release: str, folder: Path) -> list[str]:
     tree = fetched.tree
-    # A checkout is held against a known value only where its commit is known.
-    sure = ", verified" if name == "stage0-posix" or release in KNOWN else ""
+    sure = ", verified" if has_known_value(name, release) else ""
     if fetched.seen is not None:
         same = f"{fetched.seen} is {name} {release}{sure}"
         return [same, f"it is in the cache already, so nothing new was put into {folder}"]

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import MAX_BYTES, SourceFile, as_bytes, as_text, read_file
+from bootstrap.known import RELEASES, releases
 from bootstrap.signals import scratch_folder
 from bootstrap.sources.addresses import is_url
 from bootstrap.sources.cache import Cache
@@ -88,6 +89,11 @@ KNOWN = MappingProxyType(
     }
 )
 _KEY = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+def has_known_value(name: str, release: str) -> bool:
+    """Whether what the cache has as that is held against more than its own manifest."""
+    return release in (releases() if name == RELEASES else KNOWN)
 
 
 class CheckedOut(NamedTuple):

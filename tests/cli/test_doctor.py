@@ -15,6 +15,7 @@ from bootstrap.cli.commands import parser
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import SourceFile
 from bootstrap.sources import Cache, SourceTree
+from bootstrap.sources.checkouts import KNOWN
 
 
 def call(*options: str) -> int:
@@ -71,10 +72,13 @@ def test_what_nobody_knows_is_not_called_verified(capsys: pytest.CaptureFixture[
     evil = SourceTree("evil", {"kaem.x86": SourceFile(b"evil")})
     Cache().store(evil, "99.0")
     Cache().store(evil, evil.digest, "live-bootstrap")
+    commit = next(iter(KNOWN))
+    Cache().store(evil, f"evil {commit}")
     assert call() == 0
     out = capsys.readouterr().out
     assert f"99.0: as it was put there, 1 files, tree digest {evil.digest}" in out
     assert f"live-bootstrap {evil.digest}: as it was put there, 1 files" in out
+    assert f"evil {commit}: as it was put there" in out
     assert ": verified" not in out
 
 
