@@ -261,7 +261,8 @@ def put(file: Path, data: bytes) -> None:
     """Write a file beside, under a name of this process, and rename it into place."""
     part = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
-        with open(part, "wb") as out:
+        part.unlink(missing_ok=True)  # of a killed process; or a link, to be written through
+        with open(part, "xb") as out:
             out.write(data)
             out.flush()
             os.fsync(out.fileno())

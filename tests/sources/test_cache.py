@@ -269,6 +269,16 @@ def test_a_disk_that_refuses_leaves_what_was_there(
     assert not list(cache.folder("1.0").glob("*.part"))
 
 
+def test_nothing_is_written_through_a_link_that_lies_there(cache: Cache, tmp_path: Path) -> None:
+    manifest = cache.store(OLD, "1.0")
+    other = tmp_path / "other"
+    other.write_text("mine")
+    for name in (manifest.tar, "manifest.json"):
+        (cache.folder("1.0") / f"{name}.{os.getpid()}.part").symlink_to(other)
+    cache.store(OLD, "1.0")
+    assert other.read_text() == "mine" and _digest(cache.load("1.0")) == OLD.digest
+
+
 _LIMITED = """
 import resource, sys
 from pathlib import Path
