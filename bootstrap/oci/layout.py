@@ -13,8 +13,9 @@ from typing import Annotated, TypeVar
 
 from bootstrap.attest.evidence import Evidence
 from bootstrap.core.errors import BadInput
-from bootstrap.core.release import read_file
+from bootstrap.core.release import MAX_FILES, read_file
 from bootstrap.documents import (
+    MAX_DOCUMENT,
     BadValue,
     Size,
     json_value,
@@ -28,10 +29,11 @@ from bootstrap.documents import (
 from bootstrap.known.lookup import known_files
 from bootstrap.oci.image import INDEX, LAYER, MANIFEST, REF_NAME, SUMS, OciImage, listing, sha256
 from bootstrap.sources.tar import gunzip, read_tar
-from bootstrap.sources.tree import parents
+from bootstrap.sources.tree import MAX_PATH, parents
 
 MARKER = b'{"imageLayoutVersion":"1.0.0"}'
 MAX_BLOB = 1 << 30
+"""Bytes of all layers of an image, unpacked; and of a product."""
 REFERRERS = re.compile("sha256-[0-9a-f]{64}")
 """The tag of what refers to an image, by its digest."""
 _DOCKER = {
@@ -183,14 +185,15 @@ def _read(folder: Path) -> LayoutImage:
 
 def _layers(folder: Path, manifest: _Manifest) -> list[bytes]:
     """The layers as tar files, each held against its diff_id in the configuration."""
-    layers = []
+    layers, left = [], MAX_BLOB
     config = document(_Config, blob(folder, manifest.config), "configuration")
     for row in manifest.layers:
-        layer = blob(folder, row)
+        layer = blob(folder, row, left)
         if row.kind == f"{LAYER}+gzip":
-            layer = gunzip(layer, f"{folder}: the layer {row.sha256}", MAX_BLOB)
+            layer = gunzip(layer, f"{folder}: the layer {row.sha256}", left)
         elif row.kind != LAYER:
             raise BadValue(f"has a layer of the type {row.media_type}, which is not read here")
+        left -= len(layer)
         layers.append(layer)
     if config.rootfs.diff_ids != tuple(f"sha256:{sha256(tar)}" for tar in layers):
         raise BadValue("has layers that are not those of its configuration's diff_ids")
@@ -210,6 +213,8 @@ def _unpack(layers: Sequence[bytes]) -> dict[str, bytes]:
                 continue
             if path_fault(path) or member.kind not in ("file", "folder") or path in mine:
                 raise BadValue(f"has {path!r}, which is no plain file, or there twice")
+            if len(path) > MAX_PATH or len(folders) + len(files) + len(mine) > MAX_FILES:
+                raise BadValue("has a path that is too long, or more files than can be read")
             if "/.wh." in f"/{path}":
                 raise BadValue(f"has {path!r}, by which a layer takes a file away")
             folders.update(parents(path))
@@ -223,10 +228,10 @@ def _unpack(layers: Sequence[bytes]) -> dict[str, bytes]:
     return files
 
 
-def blob(folder: Path, row: Descriptor) -> bytes:
-    """What a descriptor points to.  Raises BadInput where that is something else."""
+def blob(folder: Path, row: Descriptor, limit: int = MAX_DOCUMENT) -> bytes:
+    """What a descriptor points to.  Raises BadInput where that is something else, or larger."""
     digest = row.sha256
-    data = read_file(folder / "blobs" / "sha256" / digest, MAX_BLOB)
+    data = read_file(folder / "blobs" / "sha256" / digest, limit)
     found = sha256(data)
     if found != digest or len(data) != row.size:
         raise BadInput(f"{folder}: blob {digest} has {len(data)} bytes and sha256 {found}")

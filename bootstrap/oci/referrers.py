@@ -14,14 +14,14 @@ from typing import Any
 
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import read_file
-from bootstrap.documents import BadValue, json_value, named, typed
+from bootstrap.documents import MAX_DOCUMENT, BadValue, json_value, named, typed
 from bootstrap.oci.image import INDEX, MANIFEST, REF_NAME, as_json, descriptor, sha256
 from bootstrap.oci.layout import Descriptor, Index, LayoutImage, blob, document
 from bootstrap.sources.cache import put
 
 ENVELOPE = "application/vnd.dsse.envelope.v1+json"
 MOST = 256
-"""Attestations of one image: of more none is read."""
+"""Attestations of one image: of more none is read, nor of more than MAX_DOCUMENT bytes in all."""
 _EMPTY = "application/vnd.oci.empty.v1+json"
 
 
@@ -81,7 +81,8 @@ def envelopes_of(folder: Path, image: LayoutImage) -> list[tuple[str, bytes]]:
 
     What refers to it and is something else is passed over.  Raises BadInput.
     """
-    found = []
+    found: list[tuple[str, bytes]] = []
+    left = MAX_DOCUMENT
     with named(f"{folder}: its attestations cannot be read"):
         data = _listed(folder, f"sha256-{image.manifest}")
         rows = () if data is None else document(Index, data).manifests
@@ -91,8 +92,12 @@ def envelopes_of(folder: Path, image: LayoutImage) -> list[tuple[str, bytes]]:
             referrer = document(_Referrer, blob(folder, row))
             if referrer.subject.sha256 != image.manifest:
                 raise BadValue(f"{row.digest} is of another image, {referrer.subject.digest}")
-            layers = [one for one in referrer.layers if one.media_type == ENVELOPE]
-            found += [(f"{folder}, {one.digest[:19]}", blob(folder, one)) for one in layers]
+            for one in (one for one in referrer.layers if one.media_type == ENVELOPE):
+                if len(found) == MOST:
+                    raise BadValue(f"it has more than {MOST}")
+                data = blob(folder, one, left)
+                left -= len(data)
+                found.append((f"{folder}, {one.digest[:19]}", data))
     return found
 
 

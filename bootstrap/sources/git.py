@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 import struct
 import zlib
@@ -252,14 +253,8 @@ def _stored(checkout: Path, read: Callable[[DiskObjectStore], Iterable[_T]]) -> 
         to 1.2.5 holds none against its SHA-1."""
 
         def get_raw(self, name: RawObjectID | ObjectID) -> tuple[int, bytes]:
-            waiting: list[Any] = [self]
-            for store in waiting:
-                store.loose_object_size_limit = _MAX
-                waiting += store.alternates
-                if len(waiting) > _MAX_STORES:
-                    raise ValueError("its alternates lead to one another, or are too many")
-                for pack in store.packs:
-                    _bound(pack, name)
+            for pack in (pack for one in stores for pack in one.packs):
+                _bound(pack, name)
             kind, data = super().get_raw(name)
             of = object_class(kind)
             assert of is not None, "dulwich knows the kinds that it reads"
@@ -270,9 +265,16 @@ def _stored(checkout: Path, read: Callable[[DiskObjectStore], Iterable[_T]]) -> 
 
     folder = _git_folders(checkout)[-1] / "objects"
     store = BoundedObjectStore(folder)
+    stores: list[Any] = [store]
     found: list[_T] = []
     fault = ""
     try:
+        for one in stores:
+            _require_files(Path(one.path))
+            one.loose_object_size_limit = _MAX
+            stores += one.alternates
+            if len(stores) > _MAX_STORES:
+                raise ValueError("its alternates lead to one another, or are too many")
         found = list(read(store))
     except KeyError as error:
         sha1 = as_text(error.args[0])
@@ -284,6 +286,17 @@ def _stored(checkout: Path, read: Callable[[DiskObjectStore], Iterable[_T]]) -> 
     if fault:
         raise BadInput(f"{checkout}: {fault}")
     return found
+
+
+def _require_files(objects: Path) -> None:
+    """Raises ValueError for what is neither file nor folder: dulwich would wait for a pipe."""
+    for name in ("pack", "info", *(f"{first:02x}" for first in range(256))):
+        if not (folder := objects / name).is_dir():
+            continue
+        with os.scandir(folder) as scan:
+            for entry in scan:
+                if not entry.is_file() and not entry.is_dir():
+                    raise ValueError(f"{entry.path} is no file")
 
 
 def _bound(pack: Pack, name: RawObjectID | ObjectID) -> None:

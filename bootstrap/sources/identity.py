@@ -8,6 +8,7 @@ share of that is the release's. A cause is only named when it was found.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ UPDATE = "git submodule update --init --recursive"
 # Submodules do not inherit what a clone is configured with (git clone -c).
 LINE_ENDS = "git config --global core.autocrlf false, and clone it again"
 COPY = "cp -rL FOLDER COPY, and give COPY"
+_BELOW = 10
+"""Folders of a tree that are looked at for a release: all of their files are hashed again."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +199,8 @@ def _below(side: Likeness) -> list[str]:
     """The folder in a tree that is one, as in a checkout of live-bootstrap."""
     marks = {path for one in side.among for path in one.parts().get("", ()) if "/" not in path}
     places = (path.rpartition("/") for path in sorted(side.tree.files))
-    for folder in dict.fromkeys(folder for folder, _, name in places if name in marks):
+    folders = dict.fromkeys(folder for folder, _, name in places if name in marks)
+    for folder in itertools.islice(folders, _BELOW):
         top = f"{folder}/"
         files = {p[len(top) :]: f for p, f in side.tree.files.items() if p.startswith(top)}
         found = nearest([SourceTree(folder, files)], side.among)

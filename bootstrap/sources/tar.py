@@ -26,6 +26,8 @@ _CARRIED = dict.fromkeys((b"0", b"\0", b"7"), "file") | {
 }
 _KINDS = {b"3": "a character device", b"4": "a block device", b"6": "a fifo"}
 _MAX_EXTENDED = 1 << 20
+_SPARSE = "GNU.sparse"
+_USED = ("path", "linkpath", "size", _SPARSE)
 # What a ustar header holds: bytes of a name and of the prefix before it, and of a file.
 _NAME, _PREFIX, _MAX_SIZE = 100, 155, 8**11 - 1
 
@@ -120,7 +122,7 @@ def _member(
             path = f"{_field(header[345:500])}/{path}"
     target = longs.get("linkpath", _field(header[157:257]))
     where = f"{label}: the member {path!r} at byte {offset}"
-    if any(key.startswith("GNU.sparse") for key in longs):
+    if _SPARSE in longs:
         raise BadInput(f"{where} is a sparse file, which no release has")
     if kind in _KINDS:
         raise BadInput(f"{where} is {_KINDS[kind]}; a source tree has none")
@@ -158,7 +160,10 @@ def _decimal(text: str, label: str, offset: int) -> int:
 
 
 def _records(data: bytes, label: str, offset: int) -> dict[str, str]:
-    """The records ``length key=value newline`` of a pax extended header."""
+    """The records ``length key=value newline`` of a pax extended header, of keys that count here.
+
+    Any others could be a million, which each member then would carry.
+    """
     records: dict[str, str] = {}
     at = 0
     while at < len(data):
@@ -168,7 +173,9 @@ def _records(data: bytes, label: str, offset: int) -> dict[str, str]:
         key, equals, value = record[len(digits) + 1 : -1].partition(b"=")
         if len(record) < length or not equals or record[-1:] != b"\n":
             raise BadInput(f"{label}: damaged: bad extended header at byte {offset}")
-        records[as_text(key)] = as_text(value)
+        name = _SPARSE if key.startswith(_SPARSE.encode()) else as_text(key)
+        if name in _USED:
+            records[name] = as_text(value)
         at += length
     return records
 

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -37,6 +37,7 @@ from bootstrap.sources.tar import Member, read_tar, write_tar
 Kind = Literal["folder", "archive", "cache", "download", "embedded"]
 
 MAX_ARCHIVE = 64 << 20
+MAX_PATH = 4095
 
 
 @dataclass(frozen=True)
@@ -140,21 +141,27 @@ def read_commit(folder: Path, rev: str) -> SourceTree:
     commit = find_commit(folder, rev)
     files: dict[str, SourceFile] = {}
     symlinks: dict[str, str] = {}
+    folders: set[str] = set()
     for entry, data in whole_commit(folder, commit, MAX_BYTES):
         where = f"{folder}@{rev}: the file {entry.path!r}"
         if _plain(entry.path, where) != entry.path or entry.path in files or entry.path in symlinks:
             raise BadInput(f"{where} has no usable name, or is there twice")
-        if len(files) + len(symlinks) == MAX_FILES:
-            raise BadInput(f"{folder}@{rev}: has more than {MAX_FILES} files, which no release has")
+        folders.update(parents(entry.path))
+        _require_few(f"{folder}@{rev}", files, symlinks, folders)
         if entry.mode == LINK:
             _check_link(entry.path, as_text(data), where)
             symlinks[entry.path] = as_text(data)
         else:
             files[entry.path] = SourceFile(data, entry.mode == PROGRAM)
-    folders = frozenset(above for path in (*files, *symlinks) for above in parents(path))
     if not folders.isdisjoint({*files, *symlinks}):
         raise BadInput(f"{folder}@{rev}: is damaged: a file lies below another")
-    return SourceTree(f"{folder} at commit {commit}", files, symlinks, folders)
+    return SourceTree(f"{folder} at commit {commit}", files, symlinks, frozenset(folders))
+
+
+def _require_few(label: str, *parts: Collection[str]) -> None:
+    """Raise BadInput where one more would be too many. A path of 4 KB alone has 2000 folders."""
+    if sum(map(len, parts)) >= MAX_FILES:
+        raise BadInput(f"{label}: has more than {MAX_FILES} files and folders; no release has")
 
 
 def read_archive(data: bytes, label: str) -> SourceTree:
@@ -199,6 +206,7 @@ def read_archive(data: bytes, label: str) -> SourceTree:
             if parent in files or parent in symlinks:
                 raise BadInput(f"{where} lies below {parent!r}, which is no folder")
             folders.add(parent)
+        _require_few(label, files, symlinks, folders)
         if member.kind == "folder":
             folders.add(path)
         elif member.kind == "link":
@@ -222,7 +230,7 @@ def _plain(path: str, where: str) -> str:
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise BadInput(f"{where} would leave the tree by '..'")
-    if any(len(as_bytes(part)) > 255 for part in parts) or len(as_bytes(path)) > 4095:
+    if any(len(as_bytes(part)) > 255 for part in parts) or len(as_bytes(path)) > MAX_PATH:
         raise BadInput(f"{where} has a name that is too long")
     return "/".join(parts)
 
@@ -242,7 +250,7 @@ def parents(path: str) -> list[str]:
 
 
 def _check_link(path: str, target: str, where: str) -> None:
-    if not target or "\0" in target or len(as_bytes(target)) > 4095:
+    if not target or "\0" in target or len(as_bytes(target)) > MAX_PATH:
         raise BadInput(f"{where} is a link without a usable target")
     if leads_out(path, target):
         raise BadInput(f"{where} is a link out of the tree, to {target!r}")

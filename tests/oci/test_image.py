@@ -288,6 +288,25 @@ def test_layers_that_two_readers_could_read_as_two_trees(
         read_layout(other)
 
 
+def test_layers_that_ask_for_any_amount_of_memory(
+    other: Path, image: OciImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One small blob, named any number of times; and names that are thousands of folders each."""
+    monkeypatch.setattr("bootstrap.oci.layout.MAX_BLOB", 7000)
+    monkeypatch.setattr("bootstrap.oci.layout.MAX_FILES", 100)
+    small = member("a") + bytes(1024)
+    with_layers(other, image, *[small] * 4)
+    assert read_layout(other).files == {"a": b""}
+    for layers, says in (
+        ([small] * 5, "more than the 856 bytes that may be read"),
+        ([member("d/" * 200 + "a") + small], "a path that is too long, or more files"),
+        ([member("d" * 4096) + bytes(1024)], "a path that is too long, or more files"),
+    ):
+        with_layers(other, image, *layers)
+        with pytest.raises(BadInput, match=says):
+            read_layout(other)
+
+
 def test_a_later_layer_has_the_last_word(other: Path, image: OciImage) -> None:
     packed = [pack({"d/a": (data, False), name: (b"", False)})
               for data, name in ((b"first", "b"), (b"last", "c"))]  # fmt: skip

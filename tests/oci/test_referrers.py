@@ -166,6 +166,27 @@ def test_referrers_that_cannot_be_read(
     assert says in done.one_line()
 
 
+@pytest.mark.parametrize(("times", "says"), [(MOST + 1, "more than 256"), (MOST, "may be read")])
+def test_one_envelope_that_is_named_any_number_of_times(
+    times: int, says: str, mine: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert mine.attest("alice").status == 0
+
+    def repeat(index: dict[str, Any]) -> None:
+        blobs, [row] = mine.place / "blobs" / "sha256", index["manifests"]
+        manifest = json.loads((blobs / row["digest"][7:]).read_text())
+        manifest["layers"] *= times
+        data = json.dumps(manifest).encode()
+        (blobs / sha256(data)).write_bytes(data)
+        row.update(digest=f"sha256:{sha256(data)}", size=len(data))
+
+    mine.change(mine.tag, repeat)
+    if times == MOST:
+        monkeypatch.setattr("bootstrap.oci.referrers.MAX_DOCUMENT", 1 << 16)
+    done = mine.quorum(mine.place, persons=1)
+    assert done.status == 2 and says in done.one_line(), done
+
+
 def test_an_image_of_something_else_is_not_signed_for(mine: Image, layout: Path) -> None:
     config = mine.place / "blobs" / "sha256" / read_layout(layout).config
     config.write_bytes(config.read_bytes() + b" ")

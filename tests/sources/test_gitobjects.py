@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import signal
 import struct
 import subprocess
 import tracemalloc
@@ -149,6 +151,36 @@ def test_an_object_that_is_too_large_is_refused_before_it_is_inflated(clone: Pat
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 8 << 20
+
+
+@pytest.mark.parametrize("where", ["object", "info/alternates", "pack/multi-pack-index"])
+@pytest.mark.parametrize("borrowed", [False, True])
+def test_a_pipe_among_the_objects_is_not_waited_for(
+    clone: Path, tmp_path: Path, where: str, borrowed: bool
+) -> None:
+    commit = read_head(clone)
+    place = clone / ".git/objects" / where
+    if where == "object":
+        place = clone / f".git/objects/{commit[:2]}/{commit[2:]}"
+        place.unlink()
+    os.mkfifo(place)
+    folder = clone
+    if borrowed:
+        folder = tmp_path / "borrower"
+        git(tmp_path, "init", "-q", folder.name)
+        (folder / ".git/objects/info/alternates").write_text(f"{clone}/.git/objects\n")
+
+    def give_up(*_: object) -> None:
+        raise TimeoutError("waited")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(20)
+    try:
+        with pytest.raises(BadInput, match=f"{place} is no file"):
+            commit_files(folder, commit)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_the_configuration_is_not_even_read(clone: Path) -> None:

@@ -142,6 +142,18 @@ def test_nothing_and_nothing_like_it() -> None:
     assert said({"x86.answers": NEW["x86.answers"]}).startswith("is no stage0-posix that is known")
 
 
+def test_a_tree_of_any_number_of_folders_that_might_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is a walk through all files: 20,000 of them were a minute and more."""
+    looked = []
+
+    def count(trees: Sequence[SourceTree], among: Sequence[KnownRelease]) -> None:
+        looked.append(trees[0].label)
+
+    monkeypatch.setattr("bootstrap.sources.identity.nearest", count)
+    side = Likeness(tree({f"{number:03}/kaem.x86": b"x\n" for number in range(500)}), AMONG)
+    assert "give that folder" not in no_release(side) and looked == [f"{n:03}" for n in range(10)]
+
+
 def test_empty_files() -> None:
     assert said({**NEW, "libc/a.c": b""}) == "1.9.1; 1 file is empty (libc/a.c): get the tree again"
     text = said(dict.fromkeys(NEW, b""))

@@ -231,6 +231,20 @@ def test_a_few_objects_that_ask_for_any_number_of_folders(tmp_path: Path) -> Non
         open_source(f"{tmp_path}@{commit}")
 
 
+def test_a_commit_whose_files_ask_for_any_number_of_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(tmp_path, "init", "-q")
+    place = tmp_path / ("d/" * 200) / "a"
+    place.parent.mkdir(parents=True)
+    place.touch()
+    git(tmp_path, "add", ".")
+    commit = git(tmp_path, "commit-tree", "-m", "deep", git(tmp_path, "write-tree").strip()).strip()
+    monkeypatch.setattr("bootstrap.sources.tree.MAX_FILES", 100)
+    with pytest.raises(BadInput, match="has more than 100 files and folders"):
+        open_source(f"{tmp_path}@{commit}")
+
+
 def test_a_few_commits_that_ask_for_any_number_of_submodules(tmp_path: Path) -> None:
     """Each of 40 commits pins the one before it at two paths, where this repository is again."""
     git(tmp_path, "init", "-q")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap.core.errors import BadInput
-from bootstrap.sources.tar import Member, gunzip, read_tar, write_tar
+from bootstrap.sources.tar import Member, _records, gunzip, read_tar, write_tar
 from bootstrap.sources.tree import read_archive
 from tests.sources import sample
 
@@ -191,6 +191,20 @@ def test_too_many_members_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bootstrap.sources.tree.MAX_FILES", 3)
     with pytest.raises(BadInput, match="more than 3 members"):
         read_archive(sample.make_archive(), "t")
+
+
+def test_a_few_members_that_ask_for_any_number_of_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name of 4 KB is 2000 folders, each with its own name in memory."""
+    monkeypatch.setattr("bootstrap.sources.tree.MAX_FILES", 100)
+    with pytest.raises(BadInput, match="t: has more than 100 files and folders"):
+        read_archive(_std(lambda tar: _add(tar, "d/" * 200 + "a")), "t")
+
+
+def test_of_extended_headers_only_what_is_used_is_kept() -> None:
+    """A global one is carried by each member that follows."""
+    many = b"".join(b"%d %08d=\n" % (13, number) for number in range(50_000))
+    assert _records(many + b"10 path=a\n", "t", 0) == {"path": "a"}
+    assert _records(b"22 GNU.sparse.major=1\n", "t", 0) == {"GNU.sparse": "1"}
 
 
 def test_an_extended_header_without_end_is_refused() -> None:
