@@ -353,7 +353,8 @@ to make an image:
 --release R  the release (default: the newest known)
 {_BUILDER}""",
     """Exit status: 0 the machine rebooted or halted, or gdb ended it; 2 usage or bad input; 3 it
-    stopped at something that the machine does not have, an exception or a limit.""",
+    has no boot sector, or stopped at something that the machine does not have, an exception or a
+    limit.""",
     more={"gdb": {"nargs": "?", "const": "1234"}},
     example="pc disk.img --disk-out after.img",
 )
@@ -374,7 +375,8 @@ UEFI = CommandRow(
     argument ARG*  its arguments
     """,
     """Exit status: 0 it ended with EFI_SUCCESS; 1 with an error of its own, which is printed; 2
-    usage or bad input; 3 a service that the firmware does not have, a fault or a limit.""",
+    usage or bad input; 3 it is no program for this firmware, or used a service that this does not
+    have, or a fault or a limit ended it.""",
     example="uefi --root volume --output made shell.efi",
 )
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from bootstrap.cli.live import LiveLine
 from bootstrap.cli.output import check_places, document, each, for_people, say, write_json
 from bootstrap.cli.pc import builder_hex0_and_release, log_of
 from bootstrap.core.errors import BadInput, ExitStatus, GuestFailed
-from bootstrap.core.release import Release, Tree
+from bootstrap.core.release import KnownValue, Release, Tree, from_answers
+from bootstrap.core.verdict import ComparedFile, compare
 from bootstrap.linux.limits import with_options
 from bootstrap.machines import stage0
 from bootstrap.machines.builder_hex0 import MachineOpinion, build
@@ -27,12 +29,15 @@ from bootstrap.sources.checkouts import (
     read_used,
 )
 from bootstrap.sources.tree import open_source
+from bootstrap.words import count
 
 SCHEMA = "bootstrap-opinion/1"
 _NOT_HERE = ("junit", "html", "output", "recheck", "fallback", "fetched", "memo",
              "fail_fast", "changed_since")  # fmt: skip
 """Options of verify that say something of a run on our own kernel."""
 _UEFI_SEED = "bootstrap-seeds/UEFI/amd64/kaem-optional-seed.efi"
+_UEFI_BOOT = "EFI/BOOT/BOOTX64.efi"
+_UEFI_ANSWERS = "amd64.answers"
 _UEFI_SCRIPT = "kaem.amd64"
 """What the seed runs where it is given no other."""
 
@@ -51,17 +56,42 @@ def verify(args: argparse.Namespace) -> int:
         option = f"--{refused[0].replace('_', '-')}"
         raise BadInput(f"{option} does not go with --machine {args.machine}")
     check_places(args.json, args.log, args.effects)
-    agrees, fields, lines = machines[args.machine](args)
-    last = list(lines)[-1:] if args.quiet and agrees else lines
+    status, fields, lines = machines[args.machine](args)
+    shown = lines[-1:] if args.quiet and status == ExitStatus.DONE else lines
     each(
-        lambda: say(last, for_people(args.json)),
+        lambda: say(shown, for_people(args.json)),
         args.json and (lambda: write_json(args.json, document(schema=SCHEMA, **fields))),
     )
-    return ExitStatus.DONE if agrees else ExitStatus.DIFFERS
+    return status
 
 
-_Found = tuple[bool, Mapping[str, object], list[str]]
-"""Whether it agrees, the fields of the document, and the lines for people, a claim at their end."""
+_Found = tuple[ExitStatus, Mapping[str, object], list[str]]
+"""The fields of the document, and the lines for people, a claim at their end."""
+
+
+def _status(agrees: bool, is_known: bool) -> ExitStatus:
+    """`is_known`: whether what ran is known here; otherwise it could have brought what it made."""
+    if not agrees:
+        return ExitStatus.DIFFERS
+    return ExitStatus.DONE if is_known else ExitStatus.LESS_THAN_ASKED
+
+
+def _checkout_lines(identity: Identity) -> Iterator[str]:
+    yield f"  checkout   {identity.text}"
+    if not identity.is_known:
+        yield "  ! its files are not known here: it may bring along what it makes (exit status 4)"
+
+
+def _artifact_lines(artifacts: Iterable[ComparedFile], all_of_them: bool = False) -> Iterator[str]:
+    for file in artifacts:
+        if file.matches:
+            if all_of_them:
+                yield f"  ✓ {file.path}"
+            continue
+        known = ", ".join(sorted({value.sha256 for value in file.known}))
+        yield f"  ✗ {file.path}"
+        yield f"      got      {file.sha256 or 'no such file'}"
+        yield f"      expected {known}"
 
 
 # builder-hex0.
@@ -69,7 +99,7 @@ _Found = tuple[bool, Mapping[str, object], list[str]]
 
 def _builder_hex0(args: argparse.Namespace) -> _Found:
     limits = with_options(PcLimits(), args.limit)
-    stages, tree, release = builder_hex0_and_release(args)
+    identity, stages, tree, release = builder_hex0_and_release(args)
     started, text = time.monotonic(), bytearray()
     with LiveLine(args.quiet) as live, log_of(args.log, args.effects) as log:
 
@@ -82,7 +112,9 @@ def _builder_hex0(args: argparse.Namespace) -> _Found:
             text.clear()
 
         opinion = build(stages, tree, release, limits, show, log)
-    return opinion.agrees, _fields(opinion, release, tree), [*_lines(opinion, release, tree)]
+    status = _status(opinion.agrees, identity.is_known)
+    fields = {**_fields(opinion, release, tree), "commit": identity.commit}
+    return status, fields, [*_lines(opinion, identity, release, tree)]
 
 
 def _fields(opinion: MachineOpinion, release: Release, tree: Tree) -> dict[str, object]:
@@ -109,7 +141,9 @@ def _fields(opinion: MachineOpinion, release: Release, tree: Tree) -> dict[str, 
     }
 
 
-def _lines(opinion: MachineOpinion, release: Release, tree: Tree) -> Iterator[str]:
+def _lines(
+    opinion: MachineOpinion, identity: Identity, release: Release, tree: Tree
+) -> Iterator[str]:
     """The opinion for people."""
 
     good = sum(file.matches for file in opinion.artifacts)
@@ -123,6 +157,7 @@ def _lines(opinion: MachineOpinion, release: Release, tree: Tree) -> Iterator[st
     yield f"{what}, as {release.file} says"
     yield f"  tree       {tree.digest}"
     yield "  kernel     builder-hex0's own serves the system calls, no line of ours"
+    yield from _checkout_lines(identity)
     yield f"  stage1     {opinion.stages['stage1']} (the boot sector)"
     yield f"  stage2     {opinion.stages['stage2']} (its source)"
     yield f"  kernel is  {opinion.stages['kernel']} (what stage1 makes of it)"
@@ -130,12 +165,7 @@ def _lines(opinion: MachineOpinion, release: Release, tree: Tree) -> Iterator[st
         yield f"  ✗ {path} is not the release's: {there or 'not there'}"
     for path, made in opinion.seeds.items():
         yield f"  {'✓' if made else '✗'} {path}, which its hex0 makes from source"
-    for file in opinion.artifacts:
-        if not file.matches:
-            known = ", ".join(sorted({value.sha256 for value in file.known}))
-            yield f"  ✗ {file.path}"
-            yield f"      got      {file.sha256 or 'no such file'}"
-            yield f"      expected {known}"
+    yield from _artifact_lines(opinion.artifacts)
     counts = ", ".join(f"{name(number)} {count:,}" for number, count in
                        sorted(opinion.calls.items(), key=lambda item: -item[1]))  # fmt: skip
     yield f"  calls      {sum(opinion.calls.values()):,}: {counts}"
@@ -171,7 +201,7 @@ def _knight(args: argparse.Namespace) -> _Found:
     instructions = sum(rom.instructions for rom in roms)
     lines = [
         "stage0 on the knight, as its test/SHA256SUMS says",
-        f"  checkout   {identity.text}",
+        *_checkout_lines(identity),
         f"  seed       {stage0.SEED_SHA256}, 250 bytes",
         *(f"  {'✓' if rom.matches else '✗'} {rom.name}" + ("" if rom.matches else
           f"\n      got      {rom.sha256}\n      expected {rom.expected}") for rom in known),
@@ -198,7 +228,8 @@ def _knight(args: argparse.Namespace) -> _Found:
         ],
         "instructions": instructions,
     }
-    return agrees, fields, [text for line in lines for text in line.split("\n")]
+    status = _status(agrees, identity.is_known)
+    return status, fields, [text for line in lines for text in line.split("\n")]
 
 
 # UEFI.
@@ -212,9 +243,15 @@ def _uefi(args: argparse.Namespace) -> _Found:
     for path in (_UEFI_SEED, _UEFI_SCRIPT):
         if path not in tree.files:
             raise BadInput(f"{args.source}: is no stage0-uefi tree: there is no {path}")
-    volume = UefiVolume.of({path: file.data for path, file in tree.files.items()}, tree.folders)
+    files = {path: file.data for path, file in tree.files.items()}
+    answers: tuple[KnownValue, ...] = ()
+    if _UEFI_ANSWERS in files:
+        answers = from_answers(files[_UEFI_ANSWERS], _UEFI_ANSWERS, "amd64").known
+    # As its Makefile lays out a disk: the firmware starts this path by itself, without arguments.
+    files[_UEFI_BOOT] = files.pop(_UEFI_SEED)
+    volume = UefiVolume.of(files, tree.folders | {"EFI", "EFI/BOOT"})
     printed: list[str] = []
-    stopped = ""
+    stopped, failed = "", False
     with LiveLine(args.quiet) as live:
 
         def show(text: str) -> None:
@@ -222,30 +259,42 @@ def _uefi(args: argparse.Namespace) -> _Found:
             live.show(f"uefi: {text.strip()}")
 
         machine = Uefi(volume, show, limits)
-        seed = tree.files[_UEFI_SEED].data
         try:
-            status = machine.run(machine.load(seed, _UEFI_SEED, _UEFI_SEED.replace("/", "\\")))
+            status = machine.run(machine.load(files[_UEFI_BOOT], _UEFI_BOOT, ""))
             if status:
                 stopped = f"the seed ended with {STATUS_NAMES.get(status, hex(status))}"
         except GuestFailed as error:
-            stopped = str(error)
-    made = sorted(volume.changed)
+            stopped, failed = str(error), True
+    made = {path: hashlib.sha256(volume.files[path]).hexdigest() for path in sorted(volume.changed)}
+    # A file that is in the tree, and that the run did not write, shows nothing.
+    compared = compare(made, [one for one in answers if one.path in made or one.path not in files])
+    matches = {file.path: file.matches for file in compared}
+    good = sum(matches.values())
+    differs = stopped or good < len(compared)
+    verdict = "DIFFERS" if differs else "AGREES" if compared else "DONE"
     lines = [
         "stage0-uefi on UEFI firmware of ours",
         f"  tree       {tree.digest}",
-        *(f"  made       {path}" for path in made),
+        *(f"  made       {path}" for path in made if path not in matches),
+        *_artifact_lines(compared, all_of_them=True),
         f"  last       {(''.join(printed).strip().splitlines() or ['nothing'])[-1]}",
         f"  stopped    {stopped or 'at the end of its script'}",
-        f"{'DIFFERS' if stopped else 'DONE'}: {len(made)} files were made; no known values are "
-        "compared. An opinion, no verdict.",
+        f"{verdict}: {count(len(made), 'file')} made; {good} of {len(compared)} are as the tree's "
+        f"own {_UEFI_ANSWERS} has them. Nothing is known here of its sources. An opinion, no "
+        "verdict.",
     ]
     fields = {
-        "result": "differ" if stopped else "agree",
+        "result": "differ" if differs else "agree" if compared else "not-compared",
         "opinion": "UEFI firmware of ours",
         "release": "stage0-uefi",
         "tree": tree.digest,
         "stopped": stopped or None,
-        "artifacts": [{"path": path, "matches": None} for path in made],
+        "artifacts": [
+            {"path": path, "sha256": made.get(path), "matches": matches.get(path)}
+            for path in sorted({*made, *matches})
+        ],
         "console": "".join(printed),
     }
-    return not stopped, fields, lines
+    if failed:
+        return ExitStatus.GUEST_FAILED, fields, lines
+    return ExitStatus.DIFFERS if differs else ExitStatus.LESS_THAN_ASKED, fields, lines

@@ -31,7 +31,12 @@ from bootstrap.machines.disk import Disk
 from bootstrap.machines.pc import GateWatch, Pc, PcLimits
 from bootstrap.runs.deciding import core_tree, release_of
 from bootstrap.sources import Cache, resolve
-from bootstrap.sources.checkouts import BUILDER_HEX0, checkout_at
+from bootstrap.sources.checkouts import (
+    BUILDER_HEX0,
+    Identity,
+    checkout_at,
+    identify_checkout,
+)
 
 if TYPE_CHECKING:
     from bootstrap.debug.gdb.bare_machine import BareMachine
@@ -48,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         if args.json is not None:
             raise BadInput("--json goes with a boot, not with: pc image")
         check_places(args.output)
-        stages, tree, release = builder_hex0_and_release(args)
+        _, stages, tree, release = builder_hex0_and_release(args)
         entry = release.entry(None)
         write_pieces(args.output, [release_image(stages, tree, release, entry)])
         return ExitStatus.DONE
@@ -145,10 +150,12 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
         yield piece
 
 
-def builder_hex0_and_release(args: argparse.Namespace) -> tuple[Stages, Tree, Release]:
+def builder_hex0_and_release(
+    args: argparse.Namespace,
+) -> tuple[Identity, Stages, Tree, Release]:
     """builder-hex0, a tree and its release, as the options name them. Raises BadInput."""
     with checkout_at(args.builder_hex0, BUILDER_HEX0, Cache()) as at:
-        stages = read_stages(at.folder)
+        identity, stages = identify_checkout(BUILDER_HEX0, at), read_stages(at.folder)
     resolved = resolve(args.source, args.release, "x86", Cache())
     release = release_of(resolved.step)
     if release is None or resolved.step.release is None:
@@ -156,4 +163,4 @@ def builder_hex0_and_release(args: argparse.Namespace) -> tuple[Stages, Tree, Re
             "the machine builder-hex0 builds a release of stage0-posix that is known: name one "
             "with --source or --release"
         )
-    return stages, core_tree(resolved.tree), release
+    return identity, stages, core_tree(resolved.tree), release

@@ -15,7 +15,8 @@ HEADS, PER_TRACK = 16, 63
 class Disk:
     """An image of whole sectors; one that ends within a sector is filled up with zeros.
 
-    `limit` is the most bytes that the guest may write over. Raises BadInput for what is no image.
+    `limit` is the most bytes that the guest may write over. Raises BadInput for what cannot be
+    read, GuestFailed for what has no sector.
     """
 
     def __init__(self, image: Path, limit: int) -> None:
@@ -30,7 +31,7 @@ class Disk:
             raise BadInput(f"{image}: cannot be read: {error.strerror}") from None
         if size < SECTOR:
             self._file.close()
-            raise BadInput(f"{image}: {size} bytes are no disk image: a sector has {SECTOR}")
+            raise GuestFailed(f"the firmware finds no boot sector: {image} has {size} bytes")
         self.sectors = -(-size // SECTOR)
 
     def close(self) -> None:

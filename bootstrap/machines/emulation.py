@@ -1,4 +1,4 @@
-"""What a PC and UEFI firmware have in common: one x86 CPU, hooks on it, and how it is stopped.
+"""What a PC and UEFI firmware have in common: one x86 CPU, RAM, hooks, and how it is stopped.
 
 There is no clock. RDTSC would give the host's counter, and in ring 0, where boot sectors and UEFI
 programs run, nothing refuses it (CR4.TSD is for the others), nor has Unicorn a hook for it. So each
@@ -7,9 +7,10 @@ served here. The CPU model has no RDTSCP, RDRAND and RDSEED.
 """
 
 import ctypes
+import mmap
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from unicorn import Uc, UcError
 from unicorn import unicorn_const as uc
@@ -23,8 +24,11 @@ from bootstrap.linux.slices import ticking
 _TICK = 0.1
 _LONGEST = 15
 """Bytes of an instruction (Intel SDM volume 2, 2.3.11)."""
+MEGABYTE = 1 << 20
 _PREFIXES = bytes.fromhex("26 2e 36 3e 64 65 66 67 f0 f2 f3")
 _REX = bytes(range(0x40, 0x50))
+_NO_RESERVE = 0x4000
+"""MAP_NORESERVE of Linux, which Python names from 3.13 on: what is not touched costs nothing."""
 RDTSC = b"\x0f\x31"
 _TRANSLATED = ctypes.CFUNCTYPE(
     None, ctypes.c_void_p, ctypes.POINTER(uc_tb), ctypes.POINTER(uc_tb), ctypes.c_void_p
@@ -50,15 +54,53 @@ def positions(data: bytes, what: bytes) -> Iterator[int]:
         at = data.find(what, at + 1)
 
 
-class X86Machine(ABC):
-    """One CPU. Hooks give what they would raise to `fail`, since no exception can cross Unicorn;
-    the first of it is raised by `_emulate`. `who` is what messages call the machine."""
+class Registers:
+    """Some registers at once, past the Python binding, which takes many times as long."""
 
-    def __init__(self, mode: int, who: str, program_counter: str) -> None:
+    def __init__(self, engine: Uc, *names: str) -> None:
+        number = len(names)
+        self._values = (ctypes.c_uint64 * number)()
+        first, size = ctypes.addressof(self._values), ctypes.sizeof(ctypes.c_uint64)
+        places = (ctypes.c_void_p * number)(*(first + size * i for i in range(number)))
+        self._batch = engine._uch, (ctypes.c_int * number)(*map(_register, names)), places, number
+
+    def read(self) -> Sequence[int]:
+        """Their values."""
+        uclib.uc_reg_read_batch(*self._batch)
+        return self._values[:]
+
+    def write(self, *values: int) -> None:
+        """Set them."""
+        self._values[:] = list(values)
+        uclib.uc_reg_write_batch(*self._batch)
+
+
+def _register(name: str) -> int:
+    return int(getattr(x86, f"UC_X86_REG_{name.upper()}"))
+
+
+class X86Machine(ABC):
+    """One CPU, and RAM from the address `first` on, which is committed as it is touched. Hooks give
+    what they would raise to `fail`, since no exception can cross Unicorn; the first of it is raised
+    by `_emulate`. `who` is what messages call the machine. Raises BadInput where there is not so
+    much memory."""
+
+    def __init__(
+        self, mode: int, who: str, program_counter: str, memory: int, first: int = 0
+    ) -> None:
+        if memory % mmap.PAGESIZE or memory <= MEGABYTE:
+            raise BadInput(f"memory: {memory} bytes are not whole pages, over 1 MiB")
+        try:
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE
+            self.ram = mmap.mmap(-1, memory, flags)
+        except (OSError, ValueError, OverflowError) as error:
+            raise BadInput(f"memory: {memory} bytes cannot be had: {error}") from None
+        self._host = (ctypes.c_ubyte * memory).from_buffer(self.ram)
         self.uc = Uc(uc.UC_ARCH_X86, mode)
         self.uc.ctl_set_cpu_model(x86.UC_CPU_X86_QEMU64)
         self.uc.ctl_set_tcg_buffer_size(32 << 20)
         self.uc.ctl_exits_enabled(True)
+        self.uc.mem_map_ptr(first, memory, uc.UC_PROT_ALL, ctypes.addressof(self._host))
         self._who, self._program_counter = who, program_counter
         self._prefixes = _PREFIXES + (_REX if mode == uc.UC_MODE_64 else b"")
         self._error: BaseException | None = None
@@ -111,13 +153,13 @@ class X86Machine(ABC):
 
     def register(self, name: str) -> int:
         """A register's value."""
-        value: int = self.uc.reg_read(getattr(x86, f"UC_X86_REG_{name.upper()}"))
+        value: int = self.uc.reg_read(_register(name))
         return value
 
     def set_register(self, name: str, value: int) -> None:
         """Set it. Raises BadInput for a value that the CPU does not take."""
         try:
-            self.uc.reg_write(getattr(x86, f"UC_X86_REG_{name.upper()}"), value)
+            self.uc.reg_write(_register(name), value)
         except UcError as error:
             raise BadInput(f"{name} = {value:#x}: {error}") from None
 

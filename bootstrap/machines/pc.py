@@ -24,10 +24,10 @@ from unicorn import unicorn_const as uc
 from unicorn import x86_const as x86
 from unicorn.unicorn_py3.unicorn import uc_tlb_entry
 
-from bootstrap.core.errors import BadInput, GuestFailed
+from bootstrap.core.errors import GuestFailed
 from bootstrap.instruments.exit_checks import leave_out
 from bootstrap.machines.disk import HEADS, PER_TRACK, SECTOR, Disk
-from bootstrap.machines.emulation import X86Machine, add_hook, positions
+from bootstrap.machines.emulation import MEGABYTE, X86Machine, add_hook, positions
 from bootstrap.machines.interrupts import (
     FILL,
     FRAME,
@@ -44,7 +44,6 @@ RESET = 0xFFFF0
 """The CPU's first instruction after a reset: going there is to reboot."""
 _NO_CODE = 0xA0000
 """From here to RESET a PC has video memory and its firmware: nothing to jump to."""
-_MEGABYTE = 1 << 20
 _PE, _CARRY, _IF_TF = 1, 1, 0x300
 _REP_STOSB = b"\xf3\xaa"
 _PACKET = struct.Struct("<BBHHHQ")
@@ -53,8 +52,6 @@ _SMAP = 0x534D4150
 _NO_SECTOR = 4
 """INT 13H's status: sector not found."""
 _PAGE = 4096
-_NO_RESERVE = 0x4000
-"""MAP_NORESERVE of Linux, which Python names from 3.13 on: what is not touched costs nothing."""
 _REGISTERS = ("eax", "ebx", "ecx", "edx", "esi", "edi", "ebp", "esp", "cs", "ds", "es", "ss")
 _NAMES = {
     0: "divide error", 1: "debug exception", 3: "breakpoint", 4: "overflow", 5: "out of bounds",
@@ -122,18 +119,9 @@ class Pc(X86Machine):
         self._console, self._key = console, key
         self._peeked: int | None = None
         self._watch = watch
-        if limits.memory % mmap.PAGESIZE or limits.memory <= _MEGABYTE:
-            raise BadInput(f"memory: {limits.memory} bytes are not whole pages, over 1 MiB")
-        try:
-            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE
-            self.ram = mmap.mmap(-1, limits.memory, flags)
-        except (OSError, ValueError, OverflowError) as error:
-            raise BadInput(f"memory: {limits.memory} bytes cannot be had: {error}") from None
-        self._host = (ctypes.c_ubyte * limits.memory).from_buffer(self.ram)
-        super().__init__(uc.UC_MODE_32, "the machine", "eip")
+        super().__init__(uc.UC_MODE_32, "the machine", "eip", limits.memory)
         self._served[_REP_STOSB] = self._clear
         self.uc.ctl_set_exits([RESET])
-        self.uc.mem_map_ptr(0, limits.memory, uc.UC_PROT_ALL, ctypes.addressof(self._host))
         self._fetched = (ctypes.c_ubyte * (limits.memory // _PAGE))()
         """Of each page, whether code was fetched from it."""
         self._bad: int | None = None
@@ -212,7 +200,7 @@ class Pc(X86Machine):
         end = start + count
         if read("al") or read("eflags") & 0x400 or end > self.limits.memory or not self._flat:
             return
-        if count < _MEGABYTE:
+        if count < MEGABYTE:
             self.store(start, bytes(count))
         else:
             low = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
@@ -432,7 +420,7 @@ class Pc(X86Machine):
         """Low memory, what the firmware keeps for itself, and the rest (ACPI, 15.1)."""
         ranges = (
             (0, 0x9FC00, 1), (0x9FC00, 0x400, 2), (0xF0000, 0x10000, 2),
-            (_MEGABYTE, self.limits.memory - _MEGABYTE, 1),
+            (MEGABYTE, self.limits.memory - MEGABYTE, 1),
         )  # fmt: skip
         index = self.register("ebx")
         if self.register("edx") != _SMAP or index >= len(ranges):

@@ -1,8 +1,8 @@
 """UEFI firmware for one program at a time: PE32+ images, memory, a file system, a console.
 
-It has the services that stage0's UEFI seeds and M2libc use, and says that there is no variable;
-each other stops the machine with its name. There is no clock and no network. A call goes to an
-address that holds no code: a hook on these addresses serves it, and returns to the caller.
+It has the services that stage0's UEFI seeds and M2libc use; each other stops the machine with its
+name. There is no clock and no network. A call goes to an address of its own, with nothing but a
+`ret`: a hook there serves the call first.
 
 Sources: UEFI Specification 2.10: 4.3 (system table), 4.4 and chapter 7 (boot services), 4.5 and 8.2
 (runtime services, variables), 9.1 (loaded image), 12.3 and 12.4 (text input and output), 13.4 and
@@ -10,22 +10,24 @@ Sources: UEFI Specification 2.10: 4.3 (system table), 4.4 and chapter 7 (boot se
 x64: RCX, RDX, R8, R9, then the stack above 32 bytes.
 """
 
+import ctypes
 import struct
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from unicorn import UcError
 from unicorn import unicorn_const as uc
 
 from bootstrap.core.errors import BadInput, GuestFailed, printable
-from bootstrap.machines.emulation import X86Machine
+from bootstrap.machines.emulation import Registers, X86Machine, add_hook
 
 SUCCESS = 0
 _ERROR = 1 << 63
-INVALID, UNSUPPORTED, TOO_SMALL, NO_MEMORY, NOT_FOUND, DENIED = (
-    _ERROR | code for code in (2, 3, 5, 9, 14, 15)
+INVALID, UNSUPPORTED, TOO_SMALL, DEVICE_ERROR, NO_MEMORY, NOT_FOUND, DENIED = (
+    _ERROR | code for code in (2, 3, 5, 7, 9, 14, 15)
 )
+_NOT_DELETED = 2
+"""EFI_WARN_DELETE_FAILURE."""
 STATUS_NAMES = {
     _ERROR | code: name
     for code, name in enumerate(
@@ -67,6 +69,12 @@ _KEYS = "Reset ReadKeyStroke WaitForKey".split()
 """EFI_SIMPLE_TEXT_INPUT_PROTOCOL."""
 _CREATE, _WRITE = 1 << 63, 2
 """Open modes of a file."""
+_BOOT_ACCESS = 2
+"""EFI_VARIABLE_BOOTSERVICE_ACCESS, alone: a variable that is gone after a reset."""
+_FIXED = 1
+"""IMAGE_FILE_RELOCS_STRIPPED."""
+_MOST_VARIABLES = 1 << 20
+"""Bytes of all variables."""
 _DIRECTORY = 0x10
 """EFI_FILE_DIRECTORY, an attribute."""
 _Handler = Callable[..., int | None]
@@ -78,7 +86,9 @@ _TRAPS = 0x1000
 """Where the services are called: one address each, up to the end of the page."""
 _TABLES, _HEAP = 0x2000, 0x10000
 _STACK = 1 << 20
-_ARGUMENTS = ("rcx", "rdx", "r8", "r9")
+_RET = b"\xc3"
+_CALLED = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
+"""uc_cb_hookcode_t of unicorn.h."""
 _IN_ONE_BLOCK = 8192
 """Bytes of code that the engine translates at once are fewer."""
 
@@ -109,6 +119,7 @@ class _UefiFile:
 class _LoadedImage:
     """A loaded program: its entry and, while it runs, its caller's stack."""
 
+    base: int
     entry: int
     caller_rsp: int | None = None
 
@@ -139,9 +150,12 @@ def _nothing(*_: int) -> int:
     return SUCCESS
 
 
-def _no_variable(*_: int) -> int:
-    """GetVariable and GetNextVariableName, where there is none."""
-    return NOT_FOUND
+class _NotThere(Exception):
+    """A pointer to memory that is not there."""
+
+
+def _pages(at: int, size: int) -> range:
+    return range(at // _PAGE, (at + size - 1) // _PAGE + 1)
 
 
 class Uefi(X86Machine):
@@ -153,24 +167,30 @@ class Uefi(X86Machine):
         console: Callable[[str], object],
         limits: UefiLimits = UefiLimits(),
     ) -> None:
-        super().__init__(uc.UC_MODE_64, "it", "rip")
+        super().__init__(uc.UC_MODE_64, "it", "rip", limits.memory, _TRAPS)
         self.volume = volume
         self.limits = limits
         self._console = console
         self._status: int | None = None
+        self._size = sum(map(len, volume.files.values()))
         self._files: dict[int, _UefiFile] = {}
         self._images: dict[int, _LoadedImage] = {}
         """By handle, which is also the address of the loaded-image protocol."""
         self._running: list[int] = []
         self._pools: dict[int, int] = {}
         self._free: dict[int, list[int]] = {}
+        self._variables: dict[tuple[bytes, bytes], bytes] = {}
+        """By vendor and name."""
         self._next = _HEAP
+        self._code: set[int] = set()
+        """Pages that have code which the engine translated."""
         self._traps: list[tuple[str, _Handler | None]] = []
-        self.uc.mem_map(_TRAPS, limits.memory)
+        self._arguments = Registers(self.uc, "rsp", "rcx", "rdx", "r8", "r9")
+        self._result = Registers(self.uc, "rax")
+        self._write(_TRAPS, _RET * (_TABLES - _TRAPS))
         self._make_tables()
-        self.uc.hook_add(
-            uc.UC_HOOK_CODE, lambda _uc, at, _size, _: self._serve(at), None, _TRAPS, _TABLES - 1
-        )
+        self._called = _CALLED(lambda _uc, at, _size, _: self._serve(at))
+        add_hook(self.uc, uc.UC_HOOK_CODE, self._called, at=(_TRAPS, _TABLES - 1))
 
     # Tables.
 
@@ -180,7 +200,7 @@ class Uefi(X86Machine):
         self._system, self._device, self._fs = keys + 0x200, keys + 0x400, keys + 0x600
         self._file_table = keys + 0x800
         self._table(boot + 24, _BOOT_SERVICES, {
-            "AllocatePages": self._allocate_pages, "FreePages": _nothing,
+            "AllocatePages": self._allocate_pages, "FreePages": self._free_pages,
             "AllocatePool": self._allocate_pool, "FreePool": self._free_pool,
             "HandleProtocol": self._handle_protocol, "OpenProtocol": self._handle_protocol,
             "CloseProtocol": _nothing, "LoadImage": self._load_image,
@@ -190,7 +210,8 @@ class Uefi(X86Machine):
         self._table(out, _TEXT, {"OutputString": self._output_string})
         self._table(keys, _KEYS, {})
         self._table(runtime + 24, _RUNTIME_SERVICES, {
-            "GetVariable": _no_variable, "GetNextVariableName": _no_variable,
+            "GetVariable": self._get_variable, "SetVariable": self._set_variable,
+            "GetNextVariableName": self._next_variable,
         })  # fmt: skip
         self._put(self._system + 24, 0, 0, keys, keys, out, out, out, out, runtime, boot)
         self._put(self._fs, 1 << 16)
@@ -217,32 +238,45 @@ class Uefi(X86Machine):
 
     def read(self, at: int, size: int) -> bytes:
         """Memory: fewer bytes at its ends."""
-        end = min(at + size, _TRAPS + self.limits.memory)
-        return bytes(self.uc.mem_read(at, end - at)) if _TRAPS <= at < end else b""
+        return self.ram[at - _TRAPS : at - _TRAPS + size] if at >= _TRAPS else b""
+
+    def _look(self, start: int, size: int) -> bool:
+        self._code.update(_pages(start, size))
+        return super()._look(start, size)
 
     def _write(self, at: int, data: bytes) -> None:
-        self.uc.mem_write(at, data)
+        """The engine goes on with what it translated, unless it is told."""
+        first, end = at - _TRAPS, at - _TRAPS + len(data)
+        if not 0 <= first <= end <= self.limits.memory:
+            raise _NotThere
+        self.ram[first:end] = data
+        if data and not self._code.isdisjoint(_pages(at, len(data))):
+            self.uc.ctl_remove_cache(at, at + len(data))
 
     def _put(self, at: int, *quads: int) -> None:
         self._write(at, struct.pack(f"<{len(quads)}Q", *quads))
 
     def _read_memory(self, at: int, size: int) -> bytes:
-        if size > self.limits.memory:
-            raise GuestFailed(f"{size} bytes at {at:#x}: there is not so much memory")
-        return bytes(self.uc.mem_read(at, size))
+        first, end = at - _TRAPS, at - _TRAPS + size
+        if not 0 <= first <= end <= self.limits.memory:
+            raise _NotThere
+        return self.ram[first:end]
 
     def _quad(self, at: int) -> int:
         return int.from_bytes(self._read_memory(at, 8), "little")
 
-    def _text(self, at: int) -> str:
+    def _units(self, at: int) -> bytes:
         """UTF-16, to its NUL; at most 64 KiB."""
         data = bytearray()
         while len(data) < 0x10000:
             unit = self._read_memory(at + len(data), 2)
             if unit == b"\0\0":
-                return data.decode("utf-16-le", "replace")
+                return bytes(data)
             data += unit
         raise GuestFailed(f"a string at {at:#x} has no end")
+
+    def _text(self, at: int) -> str:
+        return self._units(at).decode("utf-16-le", "replace")
 
     def _allocate(self, size: int) -> int | None:
         """So many bytes of zeros, on pages of their own if they are as long."""
@@ -262,9 +296,14 @@ class Uefi(X86Machine):
         return self._give(self._allocate(size), result)
 
     def _allocate_pages(self, how: int, _kind: int, pages: int, result: int, *_: int) -> int:
-        if how == 2:
-            raise GuestFailed("AllocatePages: at a given address: this firmware cannot do that")
+        if how:
+            raise GuestFailed("AllocatePages: at or below an address: this firmware cannot do that")
         return self._give(self._allocate(pages * _PAGE), result)
+
+    def _free_pages(self, at: int, pages: int, *_: int) -> int:
+        if self._pools.get(at, pages * _PAGE) != pages * _PAGE:
+            raise GuestFailed("FreePages: of a part: this firmware cannot do that")
+        return self._free_pool(at)
 
     def _give(self, at: int | None, result: int) -> int:
         if at is None:
@@ -288,40 +327,44 @@ class Uefi(X86Machine):
     # Images.
 
     def load(self, program: bytes, name: str, options: str) -> int:
-        """Load a PE32+ program for x64; its handle. Raises BadInput."""
-        base, entry = self._place(program, name)
-        text = (options + "\0").encode("utf-16-le")
+        """Load a PE32+ program for x64; its handle. Raises GuestFailed where that cannot be."""
+        try:
+            base, entry = self._place(program)
+        except BadInput as error:
+            raise GuestFailed(f"the firmware does not load {printable(name)}: {error}") from None
+        text = (options + "\0").encode("utf-16-le") if options else b""
         at = self._allocate(len(text))
-        assert at is not None
+        if at is None:
+            raise GuestFailed("limit: no memory for the arguments")
         self._write(at, text)
         return self._new_image(base, entry, self._device, at, len(text))
 
-    def _place(self, program: bytes, name: str) -> tuple[int, int]:
+    def _place(self, program: bytes) -> tuple[int, int]:
+        """Base and entry of a program in memory. Raises BadInput for what cannot be loaded."""
         import pefile
 
         try:
             pe = pefile.PE(data=program, fast_load=True)
-            header, machine = pe.OPTIONAL_HEADER, pe.FILE_HEADER.Machine
-            if machine != 0x8664 or header.Magic != 0x20B:
-                raise BadInput(f"{name}: is a PE file for machine {machine:#x}, not PE32+ for x64")
+            header, file = pe.OPTIONAL_HEADER, pe.FILE_HEADER
+            if file.Machine != 0x8664 or header.Magic != 0x20B:
+                raise BadInput(f"is a PE file for machine {file.Machine:#x}, not PE32+ for x64")
+            if file.Characteristics & _FIXED or any(d.Size for d in header.DATA_DIRECTORY[5:6]):
+                raise BadInput("is not for any address, and this firmware does no relocations")
             if header.SizeOfImage > self.limits.memory:
-                raise BadInput(f"{name}: wants {header.SizeOfImage} bytes of memory")
+                raise BadInput(f"wants {header.SizeOfImage} bytes of memory")
             base = self._allocate(header.SizeOfImage + _PAGE)
             if base is None:
-                raise BadInput(f"{name}: there is no memory for it")
-            pe.parse_data_directories([5])
-            if getattr(pe, "DIRECTORY_ENTRY_BASERELOC", None):
-                pe.relocate_image(base)
+                raise BadInput("there is no memory for it")
             for section in pe.sections:
                 # As the firmware does it, not as Windows, which rounds the offset (get_data).
-                start = section.PointerToRawData
-                data = program[start : start + section.SizeOfRawData]
+                start, size = section.PointerToRawData, section.SizeOfRawData
+                data = program[start : start + min(size, section.Misc_VirtualSize or size)]
                 if section.VirtualAddress + len(data) > header.SizeOfImage:
-                    raise BadInput(f"{name}: a section ends beyond the image")
+                    raise BadInput("a section ends beyond the image")
                 self._write(base + section.VirtualAddress, data)
             return base, base + header.AddressOfEntryPoint
         except (pefile.PEFormatError, AttributeError, ValueError, struct.error) as error:
-            raise BadInput(f"{name}: is no PE program: {error}") from None
+            raise BadInput(f"is no PE program: {error}") from None
 
     def _new_image(self, base: int, entry: int, device: int, options: int, size: int) -> int:
         """A handle."""
@@ -330,7 +373,7 @@ class Uefi(X86Machine):
         if at is None:
             raise GuestFailed("limit: no memory for one more program")
         self._put(at, 0x1000, parent, self._system, device, 0, 0, size, options, base, 0, 0, 0)
-        self._images[at] = _LoadedImage(entry)
+        self._images[at] = _LoadedImage(base, entry)
         return at
 
     def _load_image(
@@ -339,7 +382,7 @@ class Uefi(X86Machine):
         if not source:
             raise GuestFailed("LoadImage: by a device path: this firmware loads from memory only")
         try:
-            base, entry = self._place(self._read_memory(source, size), "LoadImage")
+            base, entry = self._place(self._read_memory(source, size))
         except BadInput:
             return _ERROR | 1
         return self._give(self._new_image(base, entry, self._device, 0, 0), result)
@@ -367,19 +410,19 @@ class Uefi(X86Machine):
         self._exit(0, self.register("rax"))
 
     def _exit(self, _handle: int, status: int, *_: int) -> None:
-        """The running image ends; its caller gets the status."""
-        image = self._images.pop(self._running.pop())
+        """The running image ends and gives back its memory; its caller gets the status."""
+        handle = self._running.pop()
+        image = self._images.pop(handle)
         assert image.caller_rsp is not None
+        self._free_pool(handle)
+        self._free_pool(image.base)
         if self._running:
-            self._return_to(image.caller_rsp, status)
+            self.set_register("rax", status)
+            self.set_register("rsp", image.caller_rsp + 8)
+            self.set_register("rip", self._quad(image.caller_rsp))
         else:
             self._status = status
             self.uc.emu_stop()
-
-    def _return_to(self, rsp: int, result: int) -> None:
-        self.set_register("rax", result)
-        self.set_register("rsp", rsp + 8)
-        self.set_register("rip", self._quad(rsp))
 
     # Running.
 
@@ -402,20 +445,78 @@ class Uefi(X86Machine):
     def _serve(self, at: int) -> None:
         """The hook. What is raised in it is raised again by `run`."""
         try:
-            rsp, number = self.register("rsp"), at - _TRAPS
+            number = at - _TRAPS
             name, handler = self._traps[number] if number < len(self._traps) else (hex(at), None)
             if handler is None:
                 raise GuestFailed(f"{name}: this firmware does not have that service")
-            arguments = [self.register(name) for name in _ARGUMENTS]
+            rsp, *arguments = self._arguments.read()
             try:
-                arguments += [self._quad(rsp + 0x28), self._quad(rsp + 0x30)]
-                result = handler(*arguments)
-            except UcError:
+                more = struct.unpack("<QQ", self._read_memory(rsp + 0x28, 16))
+                result = handler(*arguments, *more)
+            except _NotThere:
                 raise GuestFailed(f"{name}: a pointer to memory that is not there") from None
             if result is not None:
-                self._return_to(rsp, result)
+                self._result.write(result)
         except BaseException as error:  # no exception can cross Unicorn
             self.fail(error)
+
+    # Variables.
+
+    def _get_variable(
+        self, name: int, vendor: int, attributes: int, size_at: int, buffer: int, *_: int
+    ) -> int:
+        if not (name and vendor and size_at):
+            return INVALID
+        data = self._variables.get((self._read_memory(vendor, 16), self._units(name)))
+        if data is None:
+            return NOT_FOUND
+        fits = len(data) <= self._quad(size_at)
+        self._put(size_at, len(data))
+        if not fits:
+            return TOO_SMALL
+        if not buffer:
+            return INVALID
+        if attributes:
+            self._write(attributes, struct.pack("<I", _BOOT_ACCESS))
+        self._write(buffer, data)
+        return SUCCESS
+
+    def _set_variable(
+        self, name: int, vendor: int, attributes: int, size: int, buffer: int, *_: int
+    ) -> int:
+        """No data, or no access to it, is to delete it."""
+        if not (name and vendor and self._units(name)):
+            return INVALID
+        key, access = (self._read_memory(vendor, 16), self._units(name)), attributes & 0xFFFFFFFF
+        if access not in (0, _BOOT_ACCESS):
+            raise GuestFailed(f"SetVariable: with attributes {access:#x}: this firmware has none")
+        if not size or not access:
+            return NOT_FOUND if self._variables.pop(key, None) is None else SUCCESS
+        if not buffer:
+            return INVALID
+        self._variables[key] = self._read_memory(buffer, size)
+        if sum(len(key[1]) + len(data) for key, data in self._variables.items()) > _MOST_VARIABLES:
+            raise GuestFailed(f"limit: the variables have more than {_MOST_VARIABLES} bytes")
+        return SUCCESS
+
+    def _next_variable(self, size_at: int, name: int, vendor: int, *_: int) -> int:
+        """In any order: the first after none, with an empty name."""
+        if not (size_at and name and vendor):
+            return INVALID
+        known, before = [*self._variables], self._units(name)
+        if before and (self._read_memory(vendor, 16), before) not in self._variables:
+            return INVALID
+        number = known.index((self._read_memory(vendor, 16), before)) + 1 if before else 0
+        if number == len(known):
+            return NOT_FOUND
+        of, text = known[number]
+        fits = len(text) + 2 <= self._quad(size_at)
+        self._put(size_at, len(text) + 2)
+        if not fits:
+            return TOO_SMALL
+        self._write(vendor, of)
+        self._write(name, text + b"\0\0")
+        return SUCCESS
 
     # Protocols and the console.
 
@@ -493,19 +594,24 @@ class Uefi(X86Machine):
         return self._free_pool(handle)
 
     def _delete(self, handle: int, *_: int) -> int:
+        """It closes the file whatever comes of it."""
         file = self._files.pop(handle, None)
         if file is None:
             return INVALID
+        self._free_pool(handle)
         if file.is_folder or not file.writable:
-            return DENIED
-        self.volume.files.pop(file.path, None)
+            return _NOT_DELETED
+        self._size -= len(self.volume.files.pop(file.path, b""))
         self.volume.changed.discard(file.path)
         return SUCCESS
 
     def _read(self, file: _UefiFile, size_at: int, buffer: int, *_: int) -> int:
         if file.is_folder:
             raise GuestFailed("Read of a folder: this firmware lists none")
-        data = self.volume.files[file.path][file.offset : file.offset + self._quad(size_at)]
+        content = self.volume.files[file.path]
+        if file.offset > len(content):
+            return DEVICE_ERROR
+        data = content[file.offset : file.offset + self._quad(size_at)]
         self._write(buffer, bytes(data))
         self._put(size_at, len(data))
         file.offset += len(data)
@@ -518,7 +624,7 @@ class Uefi(X86Machine):
             return DENIED
         size = self._quad(size_at)
         end = file.offset + size
-        content = self._changing(file, end)
+        content = self._changing(file, max(end, len(self.volume.files[file.path])))
         data = self._read_memory(buffer, size)
         content.extend(bytes(max(file.offset - len(content), 0)))
         content[file.offset : end] = data
@@ -528,12 +634,13 @@ class Uefi(X86Machine):
     def _changing(self, file: _UefiFile, size: int) -> bytearray:
         """The content of a file that is to have so many bytes. Raises GuestFailed over a limit."""
         content = self.volume.files[file.path]
-        others = sum(map(len, self.volume.files.values())) - len(content)
-        if others + size > self.limits.files:
+        after = self._size + size - len(content)
+        if after > self.limits.files:
             raise GuestFailed(
                 f"limit: with {printable(file.path)} of {size} bytes the files have more than "
                 f"{self.limits.files} (--limit files=BYTES raises it)"
             )
+        self._size = after
         self.volume.changed.add(file.path)
         return content
 

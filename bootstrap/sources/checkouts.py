@@ -70,7 +70,7 @@ _MARKS = MappingProxyType(
         STAGE0: "stage1/stage1_assembler-0.hex0",
     }
 )
-# Commit -> digest of the tree that is kept of it.  Taken on 2026-11-28 (the last two: 2026-12-01)
+# Commit -> digest of the tree that is kept of it.  Taken on 2026-11-28 (the last three: 2026-12-01)
 # from clones in which git itself found nothing changed (git status, git fsck).
 KNOWN = MappingProxyType(
     {
@@ -85,6 +85,9 @@ KNOWN = MappingProxyType(
         ),
         "eaae43450163ccaea676f2a3c975484980e16b38": (
             "626e472462e19b072f0b0b03352592aa9fff41dbb1fe63096fd85b56748df470"
+        ),
+        "59d044b0c09657a5ff139e09395e9a47b898da7c": (
+            "7a99899d8c15af38bcef35b6e770199e12644304d56452950fef7a08cb5e2938"
         ),
     }
 )
@@ -116,6 +119,11 @@ class Identity:
     commit: str | None
     changed: tuple[str, ...] | None
     unknown: str = ""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is, unchanged, a commit that is known here."""
+        return self.commit in KNOWN and self.changed == ()
 
     @property
     def text(self) -> str:

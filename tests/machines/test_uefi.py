@@ -43,15 +43,95 @@ def test_what_the_firmware_does_not_have_stops_it() -> None:
     assert run(programs.calls(72, 5)) == (INVALID, ""), "FreePool of what is not allocated"
 
 
-def test_there_is_no_variable_no_time_and_no_key() -> None:
-    for offset in (72, 80):  # GetVariable, GetNextVariableName
-        assert run(programs.calls(offset, table=programs.RUNTIME)) == (NOT_FOUND, "")
-    for offset, table, name in (
-        (24, programs.RUNTIME, "GetTime"), (88, programs.RUNTIME, "SetVariable"),
-        (8, programs.KEYS, "ReadKeyStroke"),
-    ):  # fmt: skip
+def test_there_is_no_time_and_no_key() -> None:
+    for offset in (72, 80, 88):  # GetVariable, GetNextVariableName, SetVariable
+        assert run(programs.calls(offset, table=programs.RUNTIME)) == (INVALID, "")
+    for offset, table, name in ((24, programs.RUNTIME, "GetTime"),
+                                (8, programs.KEYS, "ReadKeyStroke")):  # fmt: skip
         with pytest.raises(GuestFailed, match=f"^{name}: this firmware.*rip="):
             run(programs.calls(offset, table=table))
+
+
+def test_variables_are_set_read_listed_and_deleted() -> None:
+    """As M2libc's spawn hands an environment to a program."""
+    machine = Uefi(UefiVolume.of({}, frozenset()), print, LIMITS)
+    name, vendor, size, data, attributes = range(0x20000, 0x25000, 0x1000)
+
+    def put(text: str, value: bytes, access: int = 2) -> int:
+        machine._write(name, text.encode("utf-16-le") + b"\0\0")
+        machine._write(data, value or b"\0")
+        return machine._set_variable(name, vendor, access, len(value), data)
+
+    def get(room: int = 100) -> tuple[int, int, bytes]:
+        machine._write(size, struct.pack("<Q", room))
+        status = machine._get_variable(name, vendor, attributes, size, data)
+        found = machine._quad(size)
+        return status, found, machine._read_memory(data, found)
+
+    def listed(room: int = 100) -> list[tuple[int, bytes]]:
+        machine._write(name, b"\0\0")
+        found: list[tuple[int, bytes]] = []
+        while not found or not found[-1][0]:
+            machine._write(size, struct.pack("<Q", room))
+            status = machine._next_variable(size, name, vendor)
+            found.append((status, machine._read_memory(name, machine._quad(size))))
+        return found[:-1] if found[-1][0] == NOT_FOUND else found
+
+    assert get()[0] == NOT_FOUND
+    assert listed() == []
+    assert [put("a", b"1"), put("b", b"22"), put("b", b"333"), put("", b"4")] == [0, 0, 0, INVALID]
+    machine._write(name, b"b\0\0\0")
+    assert get() == (0, 3, b"333")
+    assert machine._quad(attributes) == 2
+    assert get(room=2)[:2] == (uefi.TOO_SMALL, 3)
+    assert listed() == [(0, b"a\0\0\0"), (0, b"b\0\0\0")]
+    assert listed(room=3)[0][0] == uefi.TOO_SMALL
+    machine._write(name, b"c\0\0\0")
+    assert machine._next_variable(size, name, vendor) == INVALID
+    assert [put("b", b""), put("b", b""), put("a", b"1", access=0)] == [0, NOT_FOUND, 0]
+    assert listed() == []
+    with pytest.raises(GuestFailed, match="SetVariable: with attributes 0x7: this firmware"):
+        put("a", b"1", access=7)
+    with pytest.raises(GuestFailed, match="limit: the variables have more than"):
+        machine._set_variable(name, vendor, 2, 1 << 20, data)
+
+
+def test_a_program_gives_back_its_memory_and_another_runs_in_it() -> None:
+    """Eight MiB each, of 16; the engine must not go on with the code of the one before."""
+    machine = Uefi(UefiVolume.of({}, frozenset()), print, LIMITS)
+    for status in (1, 2, 3):
+        program = bytearray(programs.exits(status))
+        struct.pack_into("<I", program, 0x90, 8 << 20)
+        assert machine.run(machine.load(bytes(program), "p.efi", "")) == status
+
+
+@pytest.mark.parametrize(("at", "value"), [(0x56, 1), (0xF4, 12)], ids=["fixed", "relocations"])
+def test_a_program_that_has_to_be_relocated_is_not_loaded(at: int, value: int) -> None:
+    program = bytearray(programs.exits(0))
+    struct.pack_into("<I", program, 0xC4, 16)  # data directories
+    assert run(bytes(program)) == (0, "")
+    struct.pack_into("<H", program, at, value)
+    with pytest.raises(GuestFailed, match="does no relocations"):
+        run(bytes(program))
+
+
+def test_what_it_would_do_in_part_it_does_not_do() -> None:
+    machine = Uefi(UefiVolume.of({"a": b"x"}, frozenset({"d"})), print, LIMITS)
+    pointer = machine._allocate(64)
+    assert pointer is not None
+    assert machine._allocate_pages(0, 0, 2, pointer) == uefi.SUCCESS
+    at = machine._quad(pointer)
+    with pytest.raises(GuestFailed, match="FreePages: of a part"):
+        machine._free_pages(at, 1)
+    assert [machine._free_pages(at, 2), machine._free_pages(at, 2)] == [uefi.SUCCESS, INVALID]
+    with pytest.raises(GuestFailed, match="AllocatePages: at or below an address"):
+        machine._allocate_pages(1, 0, 1, pointer)
+    file = uefi._UefiFile("a", False, False, offset=2)
+    assert machine._read(file, pointer, pointer) == uefi.DEVICE_ERROR
+    for number, left in enumerate((file, uefi._UefiFile("d", True, True))):
+        machine._files[number] = left
+        assert machine._delete(number) == uefi._NOT_DELETED
+    assert machine.volume.files == {"a": b"x"}
 
 
 def test_a_file_gets_another_size_and_nothing_else() -> None:
@@ -127,8 +207,10 @@ def test_files_and_reads_have_a_limit() -> None:
     machine._write(pointer, struct.pack("<Q", 8))
     assert machine._write_file(file, pointer, pointer) == uefi.SUCCESS
     assert machine.volume.files["b"] == struct.pack("<Q", 8)
-    with pytest.raises(GuestFailed, match="there is not so much memory"):
+    with pytest.raises(uefi._NotThere):
         machine._load_image(0, 0, 0, pointer, 1 << 60, pointer)
+    with pytest.raises(BadInput, match="memory: 4097 bytes are not whole pages"):
+        Uefi(UefiVolume.of({}, frozenset()), print, UefiLimits(memory=4097))
 
 
 @pytest.mark.parametrize(
@@ -141,8 +223,8 @@ def test_files_and_reads_have_a_limit() -> None:
         (programs.pe(b"\xc3" * 100, size=0x1001), "a section ends beyond the image"),
     ],
 )
-def test_what_is_no_program_is_refused(program: bytes, why: str) -> None:
-    with pytest.raises(BadInput, match=why):
+def test_what_is_no_program_is_not_loaded(program: bytes, why: str) -> None:
+    with pytest.raises(GuestFailed, match=f"^the firmware does not load p.efi: .*{why}"):
         run(program)
 
 

@@ -1,16 +1,19 @@
 """`verify --machine`: what does not go with it, and the knight's twelve ROMs."""
 
+import hashlib
 import json
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from bootstrap.cli import machines
 from bootstrap.cli.main import main
 from bootstrap.machines.uefi import NOT_FOUND
-from bootstrap.sources import Cache
+from bootstrap.sources import Cache, checkouts
 from bootstrap.sources.checkouts import STAGE0
 from tests.machines import layers, programs
+from tests.material.schemas import require
 
 
 @pytest.mark.parametrize(
@@ -47,20 +50,71 @@ def test_a_stage0_uefi_tree_runs_as_far_as_it_goes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A seed that prints and ends stands for kaem: what it makes is no claim."""
-    seed = tmp_path / "bootstrap-seeds/UEFI/amd64/kaem-optional-seed.efi"
+    tree, place = tmp_path / "tree", tmp_path / "opinion.json"
+    seed = tree / "bootstrap-seeds/UEFI/amd64/kaem-optional-seed.efi"
     seed.parent.mkdir(parents=True)
-    words = ["verify", "--machine", "uefi", "--source", str(tmp_path)]
+    words = ["verify", "--machine", "uefi", "--source", str(tree), "--json", str(place)]
     for status, said in ((0, "at the end of its script"), (NOT_FOUND, "ended with not found")):
         seed.write_bytes(programs.prints("here\r\n", status))
-        (tmp_path / "kaem.amd64").unlink(missing_ok=True)
+        (tree / "kaem.amd64").unlink(missing_ok=True)
         assert main(words) == 2
         assert "is no stage0-uefi tree: there is no kaem.amd64" in capsys.readouterr().err
-        (tmp_path / "kaem.amd64").write_bytes(b"")
-        assert main(words) == bool(status)
+        (tree / "kaem.amd64").write_bytes(b"")
+        assert main(words) == (1 if status else 4)
         out = capsys.readouterr().out
         assert f"stopped    {'the seed ' if status else ''}{said}" in out
-        assert "no known values are compared" in out
+        assert f"{'DIFFERS' if status else 'DONE'}: 0 files made; 0 of 0 are as the tree's" in out
         assert "last       here" in out
+        found = require(place.read_text())
+        assert found["result"] == ("differ" if status else "not-compared")
+    seed.write_bytes(programs.jumps(1 << 40))
+    assert main(words) == 3
+    assert "Invalid memory fetch" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("answers", "there", "status", "said"),
+    [
+        ({"made": b"ABC"}, {}, 4, "AGREES: 1 file made; 1 of 1"),
+        ({"made": b"ABC", "there": b"x"}, {"there": b"x"}, 4, "AGREES: 1 file made; 1 of 1"),
+        ({"made": b"ABC"}, {"made": b"x"}, 4, "AGREES: 1 file made; 1 of 1"),
+        ({"there": b"x"}, {"there": b"x"}, 4, "DONE: 1 file made; 0 of 0"),
+        ({"made": b"ABD"}, {}, 1, "DIFFERS: 1 file made; 0 of 1"),
+        ({"made": b"ABC", "more": b""}, {}, 1, "DIFFERS: 1 file made; 1 of 2"),
+    ],
+)
+def test_what_it_made_is_held_against_the_answers_of_the_tree(
+    answers: dict[str, bytes], there: dict[str, bytes], status: int, said: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """A program that writes one file stands for the seed. What was in the tree shows nothing."""
+    seed = tmp_path / "bootstrap-seeds/UEFI/amd64/kaem-optional-seed.efi"
+    seed.parent.mkdir(parents=True)
+    seed.write_bytes(programs.writes("made", b"ABC"))
+    for name, data in there.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "kaem.amd64").write_bytes(b"")
+    lines = (f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in answers.items())
+    (tmp_path / "amd64.answers").write_text("".join(lines))
+    words = ["verify", "--machine", "uefi", "--source", str(tmp_path)]
+    assert main(words) == status
+    assert said in capsys.readouterr().out
+    (tmp_path / "amd64.answers").write_text("nothing\n")
+    assert main(words) == 2
+    assert "amd64.answers:1" in capsys.readouterr().err
+
+
+def test_less_than_asked_where_a_checkout_is_not_known() -> None:
+    """It could bring along what it makes."""
+    (known, *_), other = checkouts.KNOWN, "0" * 40
+    for agrees, commit, changed, status in (
+        (True, known, (), 0), (True, known, None, 4), (True, known, ("a",), 4), (True, None, (), 4),
+        (True, other, (), 4), (False, known, (), 1), (False, other, (), 1),
+    ):  # fmt: skip
+        identity = checkouts.Identity("", 1, commit, changed)
+        assert machines._status(agrees, identity.is_known) == status
+        warned = "not known" in "".join(machines._checkout_lines(identity))
+        assert warned != (commit == known and changed == ())
 
 
 @pytest.mark.parametrize(
