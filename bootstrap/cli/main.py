@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from bootstrap import signals
 from bootstrap.cli import live
 from bootstrap.cli.commands import parser
-from bootstrap.cli.output import check_places
+from bootstrap.cli.output import check_inputs, check_places
 from bootstrap.core.errors import BootstrapError, ExitStatus, printable
 from bootstrap.signals import Terminated
 
@@ -48,10 +48,11 @@ def _run(argv: Sequence[str] | None, args: argparse.Namespace) -> int:
     parser().parse_args(argv, args)
     args.quiet, args.verbose = _given(args, "quiet"), _given(args, "verbose")
     live.silent = args.quiet
-    # What came after a -- cannot be distinguished from what came before it otherwise.
-    args.given = list(sys.argv[1:] if argv is None else argv)
     # What cannot be written must not be found out after minutes of work.
     check_places(getattr(args, "json", None))
+    check_inputs(vars(args))
+    # What came after a -- cannot be distinguished from what came before it otherwise.
+    args.given = list(sys.argv[1:] if argv is None else argv)
     module, _, function = args.function.partition(":")
     status = getattr(importlib.import_module(f"bootstrap.cli.{module}"), function)(args)
     sys.stdout.flush()

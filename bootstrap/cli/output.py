@@ -12,7 +12,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -139,6 +139,28 @@ def check_places(*files: str | None, folder: str | None = None) -> None:
         if place in taken:
             raise BadInput(f"{name}: is named for two outputs; name another place for one of them")
         taken.add(place)
+
+
+_WRITTEN = ("json", "junit", "html", "markdown", "output", "report_to", "svg", "effects")
+"""Options that name a file to be written."""
+
+
+def check_inputs(given: Mapping[str, object]) -> None:
+    """Raise BadInput where one file is named for an output and, by another option or argument, for
+    something to be read: a slip in a command line must not cost it."""
+    written = [
+        dest
+        for name in _WRITTEN
+        if isinstance(dest := given.get(name), str) and os.path.isfile(dest)
+    ]
+    for name, value in given.items():
+        for text in value if isinstance(value, list) else [value]:
+            if name in _WRITTEN or not isinstance(text, str) or not os.path.isfile(text):
+                continue
+            for dest in written:
+                if os.path.samefile(text, dest):
+                    _check_place(dest)  # it may be worse
+                    raise BadInput(f"{dest}: is read by this command; name another file to write")
 
 
 def _check_place(dest: str) -> None:

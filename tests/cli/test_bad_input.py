@@ -272,3 +272,25 @@ def test_a_reader_that_goes_away() -> None:
     done = bootstrap(*EMBEDDED, "--json", "-", prefix=("sh", "-c", '"$@" | true', "sh"))
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "identify FILE --json LINK",
+        "verify --source FILE --html FILE",
+        "attest --report FILE --sign none -o FILE",
+        "confirm --baseline FILE --markdown FILE",
+        "quorum --policy x FILE --json FILE",
+        "diff FILE LINK --html FILE",
+    ],
+)
+def test_what_is_read_is_not_written_over(words: str, tmp_path: Path) -> None:
+    place = tmp_path / "file"
+    place.write_text("mine")
+    (tmp_path / "link").symlink_to(place)
+    words = words.replace("FILE", str(place)).replace("LINK", str(tmp_path / "link"))
+    done = inside(*words.split())
+    assert done.status == 2 and done.one_line().endswith("is read by this command; name another "
+                                                         "file to write")  # fmt: skip
+    assert place.read_text() == "mine" and (tmp_path / "link").is_symlink()
