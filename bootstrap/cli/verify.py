@@ -309,7 +309,7 @@ def recheck(
 ) -> Report | ReportSet:
     """The report with what the core alone finds, which takes several times the first run's time.
 
-    Raises BadInput, KeyboardInterrupt.
+    Raises KeyboardInterrupt.
     """
     reports = [report] if isinstance(report, Report) else [*report.reports]
     for number, (one, resolved) in enumerate(zip(done, found, strict=True)):

@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import bootstrap
 from bootstrap.core.errors import BadInput, GuestFailed
-from bootstrap.core.release import read_file
+from bootstrap.core.release import from_answers, read_file
 from bootstrap.core.verdict import decide
 from bootstrap.documents import BadValue, encode
 from bootstrap.instruments import default_engine, loaded_library
@@ -161,7 +160,7 @@ def _builder_inputs(_resolved: Resolved) -> dict[str, str]:
 
 def _fast_inputs(_resolved: Resolved) -> dict[str, str]:
     hot_path = default_engine().describe()["hot_path"]
-    code = engine_code("core", "linux", "instruments", "runs", "report", "sources")
+    code = engine_code("core", "linux", "instruments", "runs", "report", "sources", "trace")
     return {"hot path": hot_path, **code}
 
 
@@ -193,8 +192,6 @@ def made(
 
 # -- what is published ---------------------------------------------------------------------------
 
-_ANSWER = re.compile(r"([0-9a-f]{64}) [ *](\S+)")
-
 
 def published(resolved: Resolved) -> Iterator[tuple[str, Sight]]:
     """Name of each opinion that others published, and what it says."""
@@ -216,8 +213,8 @@ def _answers(resolved: Resolved) -> dict[str, str | None]:
     file = resolved.tree.files.get(step.answers_from)
     if file is None or step.answers_from not in step.materials:
         return {**step.answers}
-    rows = _ANSWER.finditer(file.data.decode("utf-8", "replace"))
-    return {row[2].removeprefix("./"): row[1] for row in rows}
+    rows = from_answers(file.data, step.answers_from, step.arch).known
+    return {value.path: value.sha256 for value in rows}
 
 
 def _pins(step: StepFile) -> Iterator[tuple[str, str | None]]:

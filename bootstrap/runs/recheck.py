@@ -37,12 +37,17 @@ def rechecked(
     """The report, with what the core alone finds; not verified where that is something else.
 
     `findings` are those of the run with the fast path, `tick` is called while the core works.
-    Raises KeyboardInterrupt, and BadInput where it cannot be started.
+    Raises KeyboardInterrupt. Where it cannot be started the report says so: what was found until
+    then is not lost.
     """
     if findings is None:
         found = Recheck(None, None, None, 0, ("no step file of ours says what should come of it",))
     else:
-        found = compared(findings, _run(tree, step, findings.entry, tick))
+        try:
+            core = _run(tree, step, findings.entry, tick)
+        except BadInput as error:
+            core = f"it could not be started: {error}"
+        found = compared(findings, core)
     report = replace(report, recheck=found)
     if not found.differences:
         return replace(report, decided_by="core")

@@ -14,7 +14,6 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bootstrap import host
-from bootstrap.core.errors import BadInput
 from bootstrap.core.release import SourceFile, Tree
 from bootstrap.core.verdict import Findings
 from bootstrap.documents import encode
@@ -199,8 +198,10 @@ def test_a_tree_that_cannot_be_laid_out_is_a_line(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     one = core_tree(embedded().tree)
     tree = Tree("t", {**one.files, "hello.M1/below": SourceFile(b"")})
-    with pytest.raises(BadInput, match="the tree cannot be laid out"):
-        rechecked(done.report, done.findings, tree, embedded().step)
+    report = rechecked(done.report, done.findings, tree, embedded().step)
+    assert (report.result, report.decided_by) == ("incomplete", "core with the fast path")
+    assert "it could not be started: " in report.claim
+    assert "the tree cannot be laid out" in report.claim and report.artifacts
     assert [*tmp_path.iterdir()] == []
 
 
