@@ -165,12 +165,11 @@ class _Hex1Walk:
         """Raises NotProven."""
         m, word = self._fresh, self._word
         argv = [m.load(m.stack + n * word, word) for n in (2, 3)]  # before it can store there
-        for name, due, descriptor in zip(
+        for file, due, descriptor in zip(
             argv, ((0,), (0x241, 0o700)), (self._in, self._out), strict=True
         ):  # the first to be read, the second to be written
-            call = m.run()
-            given = call.arguments
-            if call.name != "open" or not same(given[0], name) or given[1 : 1 + len(due)] != due:
+            name, given = m.run()
+            if name != "open" or not same(given[0], file) or given[1 : 1 + len(due)] != due:
                 raise NotProven(f"it does not open its two arguments as hex1 does, at {m.pc:#x}")
             m.resume(descriptor)
         if self._go_on(m) or self._ended:
@@ -178,7 +177,7 @@ class _Hex1Walk:
         if any(base and at >= 4 * word for base, at in m.stored):
             raise NotProven("it stores above its arguments, where their text may stand")
         table = self._layout.table
-        if any(m.load(table + cell * word, word) != 0 for cell in range(1, 256)):
+        if not all(same(m.load(table + cell * word, word), 0) for cell in range(1, 256)):
             raise NotProven("its table is not empty at the start")
         waiting = [self._arrive(m, Hex1State())]
         while waiting:

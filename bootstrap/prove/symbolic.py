@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import operator
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import capstone
 import z3
@@ -71,13 +71,6 @@ def same(a: Term, b: Term) -> bool:
     if found == z3.unknown:
         raise NotProven("z3 does not know whether two values are equal")
     return bool(found == z3.unsat)
-
-
-class SystemCall(NamedTuple):
-    """Its name and three arguments."""
-
-    name: str
-    arguments: tuple[Term, ...]
 
 
 class SymbolicMachine:
@@ -244,8 +237,11 @@ class SymbolicMachine:
             raise NotProven(f"the branch hangs on what has no value, at {item.address:#x}")
         return holds
 
-    def run(self, most: int = 500) -> SystemCall:
-        """Up to the next system call, at which `pc` then is. Raises NotProven."""
+    def run(self, most: int = 500) -> tuple[str, tuple[Term, ...]]:
+        """Name and three arguments of the next system call, at which `pc` then is.
+
+        Raises NotProven.
+        """
         for _ in range(most):
             item = self._decode()
             if any(item.prefix):
@@ -257,7 +253,7 @@ class SymbolicMachine:
                 name = self._calls.get(number) if isinstance(number, int) else None
                 if name is None:
                     raise NotProven(f"a system call that Linux does not have, at {self.pc:#x}")
-                return SystemCall(name, tuple(given))
+                return name, tuple(given)
             self.pc += item.size
             try:
                 self._step(item)

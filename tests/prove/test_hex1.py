@@ -77,6 +77,7 @@ def test_upstreams_hex1_is_hex1_for_every_input(
         ("x86", "bb00000000b801000000cd80", "a23282040831db6a0158cd80", "it changes its own code"),
         # push 0; pop ecx; mov dword [esp], 0x8048001: another name in place of argv[2].
         ("x86", "5bb900000000ba00000000", "5b6a0059c7042401800408", "it does not open its two arg"),
+        ("x86", "a3ad820408", "a3bd820408", "its table is not empty at the start"),
         # exit(0) before the first pass; write again and again.
         (
             "x86",

@@ -44,9 +44,9 @@ CPUS: dict[str, tuple[int, int, Any, str, dict[str, str]]] = {
     "riscv32": (UC_ARCH_RISCV, UC_MODE_RISCV32, riscv_const, "UC_RISCV_REG_", RISCV),
 }
 PC = {"x86": "EIP", "AMD64": "RIP"}
-OPCODES = bytes.fromhex("0104 0f24 2c31 3c66 8385 8889 8ac1 c7f7 ff99 c3e8 eb6a 7273 7475 7c7d") + (
-    bytes((*range(0x40, 0x60), *range(0x90, 0x98), *range(0xB0, 0xC0)))
-)
+OPCODES = bytes.fromhex("0104 0f24 2c31 3c66 8385 8889 8ac1 c7f7 ff99 c3e8 eb6a 7273 7475 7c7d")
+OPCODES += OPCODES + b"\x85\xc1\xf7" * 8  # of which few are followed
+OPCODES += bytes((*range(0x40, 0x60), *range(0x90, 0x98), *range(0xB0, 0xC0)))
 WORDS = {  # what is fixed in an instruction, and what may be anything
     "AArch64": [
         (0x92800000, 0x001FFFFF), (0xD2800000, 0x001FFFFF), (0xAA0003E0, 0x001F001F),
@@ -58,7 +58,8 @@ WORDS = {  # what is fixed in an instruction, and what may be anything
     ],
     "riscv": [
         (0x13, 0xFFFF8F80), (0x1013, 0x03FF8F80), (0x13, 0xFFFFFF80), (0x33, 0x41FF8F80),
-        (0x03, 0xFFFFFF80), (0x23, 0xFFFFFF80), (0x63, 0xFFFFFF80), (0x6F, 0xFFFFF000),
+        (0x03, 0xFFFFFF80), (0x10003, 0x03C07F80), (0x23, 0xFFFFFF80), (0x63, 0xFFFFFF80),
+        (0x6F, 0xFFFFF000),
     ],
 }  # fmt: skip
 
@@ -66,17 +67,18 @@ WORDS = {  # what is fixed in an instruction, and what may be anything
 def drawn(arch: str, draw: random.Random, opcodes: bytes = OPCODES) -> bytes:
     """An instruction, or something like one."""
     if arch in PC:
-        rex = (
-            bytes((0x40 | draw.randrange(16),)) if arch == "AMD64" and draw.random() < 0.5 else b""
-        )
-        opcode = bytes((draw.choice(opcodes),))
-        more = {b"\x0f": b"\xb6", b"\x66": bytes((0xB8 | draw.randrange(8),))}.get(opcode, b"")
-        place = bytes((draw.randrange(8) << 3 | 5,)) if arch == "x86" else b"\x04\x25"
-        place += (CODE + draw.randrange(0x100, 0x700)).to_bytes(4, "little")
-        both = bytes((0xC0 | draw.randrange(64),))
-        shift = bytes((draw.choice((0xD8, 0xE0)) | draw.randrange(8),))  # or neg
-        form = draw.choice([both, both, shift, place, b""])
-        return rex + opcode + more + form + draw.randbytes(6)
+        rex = b""
+        if arch == "AMD64" and draw.random() < 0.5:
+            rex = bytes((0x40 | draw.choice([8, 8, 13, draw.randrange(16)]),))
+        opcode, register = draw.choice(opcodes), draw.randrange(8)
+        more = {0x0F: b"\xb6", 0x66: bytes((0xB8 | register,))}.get(opcode, b"")
+        both = {0xC1: 0xE0, 0xF7: 0xD8, 0x31: 0xC0 | register << 3, 0x85: 0xC0 | register << 3}
+        place = bytes((register << 3 | 5,)) if arch == "x86" else b"\x04\x25"
+        form = draw.choice([
+            bytes((0xC0 | draw.randrange(64),)), bytes((both.get(opcode, 0xC0) | register,)), b"",
+            place + (CODE + draw.randrange(0x100, 0x700)).to_bytes(4, "little"),
+        ])  # fmt: skip
+        return rex + bytes((opcode,)) + more + form + draw.randbytes(6)
     fixed, free = draw.choice(WORDS[arch if arch == "AArch64" else "riscv"])
     return (fixed | draw.getrandbits(32) & free).to_bytes(4, "little")
 
@@ -88,8 +90,9 @@ def differences(
     family, mode, consts, prefix, names = CPUS[arch]
     draw, cpu, convention = random.Random(arch), Uc(family, mode), check.CONVENTIONS[arch]
     mask = (1 << 8 * convention.word) - 1
+    sp = STACK << 16 if convention.word == 8 else STACK
     cpu.mem_map(CODE, 0x1000)
-    cpu.mem_map(STACK - 0x1000, 0x2000)
+    cpu.mem_map(sp - 0x1000, 0x2000)
     ids = {ours: getattr(consts, prefix + theirs.upper()) for ours, theirs in names.items()}
     pc = getattr(consts, prefix + PC.get(arch, "PC"))
     edges = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, mask, mask >> 1]
@@ -97,7 +100,7 @@ def differences(
     for _ in range(count):
         code, stack, text = (
             bytearray(draw.randbytes(0x1000)),
-            draw.randbytes(512),
+            bytearray(draw.randbytes(512)),
             drawn(arch, draw),
         )
         code[AT - CODE : AT - CODE + len(text)] = text
@@ -109,15 +112,20 @@ def differences(
         at_start = {name: draw.choice(edges) for name in names}
         for name in draw.sample(sorted(names), len(names) // 2):  # of which many are addresses
             at_start[name] = CODE + draw.randrange(16, 0x7F0) // 4 * 4
-        at_start[convention.sp] = STACK
+        at_start[convention.sp] = sp
         machine.registers = {name: ("", value & mask) for name, value in at_start.items()}
         machine.registers[convention.sp] = ("sp", 0)
+        machine.put(("sp", -256), ("", int.from_bytes(stack, "little")), 512)
         out = draw.choice([1, 2, 0x80, 0x7FFFFFFF])
-        symbols = {"": 0, "sp": STACK, "in": out ^ 1, "out": out, "-out": (1 << 32) - out}
+        symbols = {"": 0, "sp": sp, "in": mask - 1, "out": out, "-out": (1 << 32) - out}
         for name in draw.sample(sorted(names.keys() - {convention.sp}), len(names) // 3):
             symbol = draw.choice(["in", "out", "-out"])
             machine.registers[name], at_start[name] = (symbol, 0), symbols[symbol]
-        machine.put(("sp", -256), ("", int.from_bytes(stack, "little")), 512)
+        for offset in draw.sample(range(0, 64, 8), 6):
+            symbol = draw.choice(["in", "out", "-out"])
+            machine.put(("sp", offset), (symbol, 0), convention.word)
+            held = symbols[symbol].to_bytes(convention.word, "little")
+            stack[256 + offset : 256 + offset + len(held)] = held
         zero, carry, less = (draw.random() < 0.5 for _ in range(3))
         machine.flags = {"zero": zero, "carry": carry, "less": less}
         try:
@@ -126,7 +134,7 @@ def differences(
             continue
         followed += 1
         cpu.mem_write(CODE, bytes(code))
-        cpu.mem_write(STACK - 256, stack)
+        cpu.mem_write(sp - 256, bytes(stack))
         cpu.ctl_remove_cache(CODE, CODE + 0x1000)
         for name, number in ids.items():
             cpu.reg_write(number, at_start[name] & mask)
@@ -150,7 +158,7 @@ def differences(
             if isinstance(byte, tuple):
                 symbol, plus = byte[0] or ("", 0)
                 byte = (symbols[symbol] + plus & mask) >> 8 * byte[1] & 0xFF
-            due[hex((STACK if base else 0) + at)] = byte
+            due[hex((sp if base else 0) + at)] = byte
         is_now: dict[str, int | bool] = {"pc": cpu.reg_read(pc)}
         is_now |= {name: cpu.reg_read(number) & mask for name, number in ids.items()}
         is_now |= {name: cpu.mem_read(int(name, 16), 1)[0] for name in due if name[:2] == "0x"}
@@ -192,7 +200,7 @@ def test_it_does_what_unicorn_does(machine: type[check.SeedMachine]) -> None:
         covered.update(lines)
 
     for arch in (arch for arch, one in check.MACHINES.items() if one is machine):
-        followed, found = differences(arch, 1500, step)
+        followed, found = differences(arch, 2000, step)
         assert not found and followed > 300
     source = inspect.getsource(check).splitlines()
     lines = {line for code in codes for *_, line in code.co_lines() if line}
