@@ -325,16 +325,16 @@ def from_answers(data: bytes, file: str, arch: str) -> Release:
     Seed and commands are as upstream has them: up to 1.4 the products are in bin/, and the seed
     starts in the architecture's folder; from 1.5.0 on all stands below it. Raises BadInput.
     """
+    seed = f"bootstrap-seeds/POSIX/{arch}/kaem-optional-seed"
     known: dict[str, KnownValue] = {}
     for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
         sha256, mark, path = line[:64], line[64:66], line[66:]
         plain = _is_sha256(sha256) and mark in ("  ", " *") and _is_path(path)
-        if not plain or path in known:
+        if not plain or path in known or path == seed:  # which is there, whatever the run does
             raise BadInput(f"{file}:{number}: is not `sha256  path` of one more file")
         known[path] = KnownValue(path, sha256, file, is_answer=True)
     if not known:
         raise BadInput(f"{file}: has no answer")
-    seed = f"bootstrap-seeds/POSIX/{arch}/kaem-optional-seed"
     entry = EntryPoint("kaem-optional-seed", ((f"./{seed}", f"./kaem.{arch.lower()}"),))
     if not all(path.startswith(f"{arch}/") for path in known):
         entry = EntryPoint("kaem-optional-seed", ((f"../{seed}",),), cwd=arch)
@@ -392,7 +392,7 @@ def visible_tree(tree: Tree, release: Release, entry: EntryPoint) -> Tree:
     seen: Sequence[str] = [*release.materials_for(entry)]
     folders = frozenset(release.directories)
     if release.materials is None:
-        promised = {value.path for value in release.known} - {*release.seeds}
+        promised = {value.path for value in release.known}
         seen = [path for path in tree.files if path not in promised]
         folders |= tree.folders
     files = {

@@ -176,6 +176,15 @@ def test_an_answers_file_alone_is_less() -> None:
     assert "answers met; the sources were compared with no list" in made.findings.claim
 
 
+def test_the_seed_is_no_answer() -> None:
+    """It is there, whatever the run does: a list with nothing else would be met by a run of
+    nothing."""
+    line = f"{'0' * 64}  bootstrap-seeds/POSIX/x86/kaem-optional-seed\n".encode()
+    with pytest.raises(BadInput, match=r"a:1: is not `sha256  path` of one more file"):
+        from_answers(line, "a", "x86")
+    assert from_answers(line, "a", "AMD64").known  # another architecture's is a file like any
+
+
 # What is never verified.
 
 
