@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from bootstrap.core.errors import printable
+
 Form = Literal["dot", "mermaid"]
 
 
@@ -65,7 +67,8 @@ def _dot(part: Node | Group | Arrow) -> Iterator[str]:
 
 
 def _quoted(*lines: str) -> str:
-    bare = (line.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") for line in lines)
+    plain = (printable(line.replace("\n", " ")) for line in lines)
+    bare = (line.replace("\\", "\\\\").replace('"', '\\"') for line in plain)
     return '"' + "\\n".join(bare) + '"'
 
 

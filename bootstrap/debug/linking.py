@@ -7,13 +7,14 @@ said.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from bootstrap.core.errors import BadInput
 from bootstrap.debug.places import neighbour, on_line
 from bootstrap.debug.session import Session
 from bootstrap.timeline.source_maps import SourceMap, line_at, line_starts
-from bootstrap.trace.calls import transfers
+from bootstrap.trace.calls import NotFollowed, transfers
 from bootstrap.trace.columns import shown
 from bootstrap.trace.coordinates import just_after
 from bootstrap.trace.store import OpenRow, ProgramRow
@@ -247,10 +248,11 @@ def _reading(session: Session, name: str) -> OpenRow | None:
 
 def _read_at(session: Session, row: OpenRow, offset: int) -> str | None:
     """Just after the first read(2) that brought a byte of a file, as a coordinate."""
-    for one in transfers(session.trace, row, "read"):
-        if one.offset <= offset < one.offset + one.size:
-            program = session.trace.program(row.process)
-            return str(just_after(session.trace, program, one.ordinal))
+    with suppress(NotFollowed):
+        for one in transfers(session.trace, row, "read"):
+            if one.offset <= offset < one.offset + one.size:
+                program = session.trace.program(row.process)
+                return str(just_after(session.trace, program, one.ordinal))
     return None
 
 

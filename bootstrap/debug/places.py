@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bootstrap.core.errors import BadInput
 from bootstrap.timeline.images import ProgramImage, ProgramImages
-from bootstrap.timeline.origins import outputs_of_line
+from bootstrap.timeline.origins import NO_CALL, outputs_of_line
 from bootstrap.trace import coordinates
 from bootstrap.trace.columns import shown
 from bootstrap.trace.coordinates import FORMS, Coordinate
@@ -150,8 +150,8 @@ def _named(session: Session, text: str) -> StopReason:
             program = trace.program(row.process)
             if call is None:
                 raise BadInput(
-                    f"{text}: the call that wrote it is not among those of {program.label}, which "
-                    "opened the file: a child wrote it, or through a copy of the descriptor"
+                    f"{text}: which call wrote it is not known; {program.label} opened the file, "
+                    f"but {NO_CALL}"
                 )
             return session.to_call(program, call.ordinal - program.first_call)
         if _is_file(session, name):

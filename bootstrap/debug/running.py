@@ -18,6 +18,7 @@ from bootstrap.debug.stops import KINDS, Breakpoint, Interrupted, StopReason, Wa
 from bootstrap.instruments.counter import Access
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.timeline import search
+from bootstrap.timeline.origins import NOT_LEFT
 from bootstrap.timeline.timeline import PastEnd
 from bootstrap.trace.calls import calls
 from bootstrap.trace.columns import shown
@@ -325,6 +326,8 @@ def _origin(session: Session, guest_addr: int) -> StopReason:
     writers = [
         o for o in session.images.why.writers_of(version) if (o.last_event or 0) <= call.event
     ]
+    if not writers and version not in session.images.why.in_tree:
+        return session.stop("unknown", f"byte {offset:#x} of {file.path}: {NOT_LEFT}")
     if not writers:
         return session.stop(
             "watchpoint", f"read from byte {offset:#x} of {file.path}, a file of the source tree"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import stat
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
@@ -10,8 +11,9 @@ from bootstrap.diff.aligning import Pair
 from bootstrap.diff.comparison import Both
 from bootstrap.documents import key
 from bootstrap.trace.columns import shown
-from bootstrap.trace.store import OpenRow, ProgramRow, Trace
+from bootstrap.trace.store import OpenRow, ProgramRow, Trace, TreeFolder, TreeName
 from bootstrap.trace.views import FileUses, command
+from bootstrap.words import count
 
 HANDED_ON = "what its parent handed on"
 """Why a forked child differs: it has the memory and the open files of its parent."""
@@ -226,6 +228,37 @@ def _alone(a: FilesOf, b: FilesOf, pair: Pair, flow: FileFlow) -> None:
         flow.left.append(Left(version.path, Both(version, None), pair, (), "a"))
     for version in () if other is None else b.leaves(other):
         flow.left.append(Left(version.path, Both(None, version), pair, (), "b"))
+
+
+def tree_names(a: Trace, b: Trace, known: Container[str]) -> list[tuple[str, Both[str | None]]]:
+    """Names of the source tree, in folders that programs of both looked into, that are not the
+    same: by path, what each is. The sizes of the files `known` are not compared."""
+    sides = []
+    for trace in (a, b):
+        folders = {row.id: shown(row.path) for row in trace.rows("folders", TreeFolder)}
+        names = {shown(row.path): row for row in trace.rows("tree", TreeName)}
+        sides.append((set(folders.values()), folders, names))
+    (mine, folders, ours), (theirs, other_folders, others) = sides
+    both = mine & theirs
+    paths = {path for path, row in ours.items() if folders[row.folder] in both}
+    paths |= {path for path, row in others.items() if other_folders[row.folder] in both}
+    found: list[tuple[str, Both[str | None]]] = []
+    for path in sorted(paths):
+        name = path.lstrip("/")
+        one = Both(*(_what(rows.get(path), name not in known) for rows in (ours, others)))
+        if not one.same:
+            found.append((name, one))
+    return found
+
+
+def _what(row: TreeName | None, with_size: bool) -> str | None:
+    if row is None:
+        return None
+    if row.target is not None:
+        return f"a link to {shown(row.target)}"
+    if stat.S_ISDIR(row.mode):
+        return f"a folder, mode {row.mode & 0o7777:04o}"
+    return f"a file, mode {row.mode & 0o7777:04o}" + f", {count(row.size, 'byte')}" * with_size
 
 
 def last_versions(left: Iterable[Version]) -> dict[str, Version]:

@@ -344,7 +344,11 @@ class Machines:
     def _narrow(self, where: SearchRange) -> None:
         """Where nothing differs yet: go to the call after which something does."""
         if where.end is None:
-            raise NotFound("no register and no byte of memory differs in it")
+            since = f"after its system call {where.start}" if where.start else "where it begins"
+            raise NotFound(
+                f"no register and no byte of memory differs {since}; it was not compared later, "
+                "for no call differs and no known input"
+            )
         most = min(
             at.trace.program(row).calls for at, row in zip(self._at, where.rows, strict=True)
         )  # fmt: skip

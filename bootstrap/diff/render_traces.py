@@ -80,6 +80,13 @@ def _first(page: Page, found: TraceDiff, every: bool) -> None:
     if others:
         page.heading("Other files that differ and were there before the run, in order of first use")
         write_some(page, others, every, partial(_changed, page))
+    if found.names:
+        page.heading("Names that differ in folders of the source tree that both looked into")
+        texts = [
+            f"{path}: {both.a or 'not there'} / {both.b or 'not there'}"
+            for path, both in found.names
+        ]
+        write_some(page, texts, every, lambda text: page.wrapped(visible(text), 2, 4))
 
 
 def _key(one: ChangedFile | None) -> tuple[str | None, ...]:
@@ -228,7 +235,7 @@ def _left(page: Page, left: Left, offset: int | None) -> None:
     elif left.because:
         because = f"because of {some(visible(one) for one in left.because)}"
     else:
-        because = "though nothing that it was given differs"
+        because = "though no file, argument or input of it differs"
     page.wrapped(f"{writer.label} ({_name(writer)}), {because}", 6, 2)
 
 
@@ -281,6 +288,7 @@ def trace_document(found: TraceDiff) -> dict[str, Any]:
             {"process": pair.map(_program), "why": why} for pair, why in found.searched
         ] + ([{"process": None, "why": found.no_instruction}] if found.no_instruction else []),
         "given": found.given,
+        "names": [{"path": path, **encode(both)} for path, both in found.names],
         "followed": [
             {
                 "path": left.path,

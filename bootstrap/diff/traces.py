@@ -32,12 +32,13 @@ from bootstrap.diff.files import (
     last_versions,
     path_of,
     start_differs,
+    tree_names,
 )
 from bootstrap.diff.lockstep import InstructionDiff, Machines, NotFound, SearchRange, SourceByte
 from bootstrap.instruments import Engine
 from bootstrap.timeline.images import ProgramImages
 from bootstrap.timeline.origins import ByteOrigins, WriteCall
-from bootstrap.trace.calls import transfers
+from bootstrap.trace.calls import NotFollowed, transfers
 from bootstrap.trace.columns import unpacked
 from bootstrap.trace.store import MAX_INPUT, OpenRow, ProgramRow, Trace
 from bootstrap.trace.views import ended
@@ -177,7 +178,10 @@ def search_range(work: Comparing, pair: Both[ProgramRow]) -> SearchRange | str:
             for one in transfers(work.a, opened, "read")
             if one.offset <= its and (its < one.offset + one.size or not one.size)
         )
-        starts += islice(reads, 1)
+        try:
+            starts += islice(reads, 1)
+        except NotFollowed:
+            starts.append(0)
     start = min(starts, default=0)
     if start == end and not calling.differs_in_result(*work.calls, pair, end - 1):
         start = 0  # what it was given differs already: the question is how it came to that
@@ -258,6 +262,8 @@ class TraceDiff:
     """Why nothing was run again."""
     given: list[ChangedFile] = field(default_factory=list)
     """Files that were there before the run and that differ, in order of first use."""
+    names: list[tuple[str, Both[str | None]]] = field(default_factory=list)
+    """What else differs of the source tree in folders that both looked into: what a name is."""
     flow: FileFlow = field(default_factory=FileFlow)
     left: list[tuple[Left, int | None]] = field(default_factory=list)
     """What programs left that differs, and the first byte in which it does."""
@@ -302,6 +308,7 @@ def diff(
     given = work.differing_input()
     found.flow = compare(*work.files, work.pairs, None if given is None else given[0])
     found.given = [work.changed(one.versions) for one in found.flow.given]
+    found.names = tree_names(a, b, {one.path for one in found.given})
     _followed(work, found)
     if engine is None:
         found.no_instruction = "nothing was run again"
@@ -356,7 +363,7 @@ def _call_sentence(calls: Both[RenderedCall]) -> str:
             return f"a program makes a system call that it does not make in {side}"
     if calls.map(lambda one: one.text.rpartition(" = ")[0]).same:
         return "a system call has another result"
-    return "a program makes another system call, and nothing that it was given before differs"
+    return "a program makes another system call, and no file or input that it had before differs"
 
 
 def _version(work: Comparing, a: Fact | None, b: Fact | None) -> ChangedFile | None:

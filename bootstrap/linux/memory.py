@@ -67,6 +67,12 @@ class VirtualMemory(core.AddressSpace):
             self.watcher(guest_addr, len(data), True)
         super().poke(guest_addr, data)
 
+    def _grant(self, start: int, end: int, flags: int) -> None:
+        """See the core's: for who watches, the call makes these bytes zero."""
+        super()._grant(start, end, flags)
+        if self.watcher is not None:
+            self.watcher(start, end - start, True)
+
     # Extents.
 
     @property

@@ -28,13 +28,15 @@ from bootstrap.timeline.source_maps import (
     maker,
     offset_of,
 )
-from bootstrap.trace.calls import Transfer, transfers
+from bootstrap.trace.calls import NotFollowed, Transfer, transfers
 from bootstrap.trace.columns import shown
 from bootstrap.trace.store import OpenRow, ProgramRow, Trace
 from bootstrap.trace.views import FileUses, is_at, was_read
 
 FUNCTION = "FUNCTION_"
 """How cc_x86 and M2-Planet begin the label of a C function."""
+NOT_LEFT = "who wrote this is not known: no program left the file so, one had it open for writing"
+NO_CALL = "no write(2) by the descriptor that open(2) gave, used by its opener alone, put it there"
 MOST_LINKS = 64
 """Files on one way: a chain is never that long; a net for a trace that anybody made up."""
 
@@ -169,8 +171,10 @@ class ByteOrigins(FileUses):
     # -- files ----------------------------------------------------------------------------------
 
     def _given(self, path: str) -> tuple[int, str]:
-        for row in self.opens:
-            if is_at(row, path) and row.version is not None:
+        file = self.file_at(path)
+        for row in reversed(self.opens):
+            of_path = is_at(row, path) if file is None else row.file == file
+            if of_path and row.version is not None:
                 return row.version, shown(row.path)
         raise BadInput(
             f"{self.trace.name}: no program wrote or read {path}; "
@@ -194,7 +198,7 @@ class ByteOrigins(FileUses):
         model, place, ends, label = "", None, "", ""
         defined = None
         if writer is None or program is None:
-            ends = "a file of the source tree"
+            ends = "a file of the source tree" if version in self.in_tree else NOT_LEFT
         else:
             made, inputs = self._made(writer, content)
             if isinstance(made, str):
@@ -256,9 +260,13 @@ class ByteOrigins(FileUses):
         return None
 
     def write_call(self, writer: OpenRow, offset: int) -> WriteCall | None:
-        """The last write(2) or the like that put the byte there, by the descriptor's own offset."""
+        """The last write(2) that put the byte there, by the descriptor's own offset; None where it
+        is not known (NO_CALL)."""
         if writer.id not in self._writes:
-            self._writes[writer.id] = list(transfers(self.trace, writer, "write"))
+            try:
+                self._writes[writer.id] = list(transfers(self.trace, writer, "write"))
+            except NotFollowed:
+                self._writes[writer.id] = []
         for one in reversed(self._writes[writer.id]):
             if one.offset <= offset < one.offset + one.size:
                 guest_addr = one.guest_addr + offset - one.offset
@@ -290,6 +298,8 @@ def lines(
             store = stored(link)
             if store:
                 yield f"    stored    {store}"
+        elif link.program is not None:
+            yield f"    call      not known: {NO_CALL}"
         if link.model and link.place is not None:
             what = f" by {link.place.label or link.place.macro}" if (
                 link.place.label or link.place.macro) else ""  # fmt: skip

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import compress
 
+from bootstrap.core.abi import O_ACCMODE, O_APPEND, O_RDONLY, O_TRUNC
 from bootstrap.core.arches import ARCHES
-from bootstrap.core.errors import BadInput
+from bootstrap.core.errors import BadInput, printable
 from bootstrap.linux import strace_memory as stored
 from bootstrap.linux import strace_values as values
 from bootstrap.linux.call_tables import find
@@ -19,7 +20,7 @@ from bootstrap.linux.row import parameters
 from bootstrap.linux.strace import left_out, line, result_text
 from bootstrap.trace.columns import Calls, as_raw, shown
 from bootstrap.trace.coordinates import have_pid
-from bootstrap.trace.store import Chunk, OpenRow, ProgramRow, Trace
+from bootstrap.trace.store import Chunk, OpenRow, ProgramRow, RecordedChange, Trace
 
 _ARCH = {arch.name: arch for arch in ARCHES}
 _IN_MEMORY = frozenset((*stored.BEFORE, *stored.AFTER))
@@ -74,13 +75,19 @@ def call_text(
         else:
             text = values.plain(kind, value)
             if kind in ("fd", "dirfd") and value in descriptors:
-                text += f"<{descriptors[value]}>"
+                text += _named(descriptors[value])
             texts.append(text)
     end = signed(result, word)
     returned = "?" if row.name in NO_RETURN else result_text(_ARCH[abi], row, args, end)
     if ("open_flags" in words or row.name == "creat") and end in descriptors and end >= 0:
-        returned += f"<{descriptors[end]}>"
+        returned += _named(descriptors[end])
     return line(f"{row.name}({', '.join(texts)})", returned, prefix)
+
+
+def _named(path: str) -> str:
+    """What a descriptor leads to; no name ends the line, or the brackets: strace(1) -y does so."""
+    name = printable(path).replace("<", r"\74").replace(">", r"\76")
+    return f"<{name}>"
 
 
 def exec_text(program: ProgramRow) -> str:
@@ -228,33 +235,139 @@ class Transfer:
     guest_addr: int
 
 
+class NotFollowed(Exception):
+    """It is not known where in the file the next call read or wrote."""
+
+
+_STAY = frozenset(
+    "fstat fstat64 fsync fdatasync fchmod fchdir ioctl pread64 getdents getdents64".split()
+)
+"""Calls on a descriptor that leave the offset and the content of a file as they are."""
+
+
 def transfers(trace: Trace, opened: OpenRow, name: str) -> Iterator[Transfer]:
     """The calls of that name by the descriptor of an open file, at the descriptor's own offset: in
-    the program that opened it, to its close."""
+    the program that opened it, to its close.
+
+    Raises NotFollowed at a call that does what only a run again could say: on a copy of the
+    descriptor, in a child, by a vector, at another offset; and for writes to a file that is changed
+    in another way too.
+    """
     program = trace.program(opened.process)
-    numbers = NUMBERS[program.abi]
-    wanted, lseek, close = numbers[name], numbers.get("lseek", -1), numbers["close"]
-    first, last, at = opened.event, opened.last_event or program.last_event, 0
+    read, write, lseek, close = (
+        NUMBERS[program.abi].get(one, -1) for one in ("read", "write", "lseek", "close")
+    )
+    stays, wanted = numbers_of(program.abi, *_STAY), NUMBERS[program.abi][name]
+    if wanted == write and _changed_otherwise(trace, opened):
+        raise NotFollowed
+    heirs = _Heirs(trace, opened)
+    at = 0
+    end = 0 if opened.version is None else trace.hashes()[opened.version][1]
+    last = trace.events if opened.last_event is None else opened.last_event
+    for call, guest_addr in _by_descriptor(trace, program, opened.fd, opened.event, last):
+        heirs.before(call.event)
+        if call.result < 0 or call.number in stays:
+            continue
+        if call.number == close or call.first != opened.fd:  # or another one was put there
+            return
+        if call.number == lseek:
+            at = call.result
+        elif call.number not in (read, write):
+            raise NotFollowed
+        else:
+            if call.number == write and opened.flags & O_APPEND:
+                at = end
+            if call.number == wanted:
+                ordinal = program.first_call + call.ordinal
+                yield Transfer(at, call.result, ordinal, call.event, guest_addr)
+            at += call.result
+            if call.number == write:
+                end = max(end, at)
+    heirs.before(last)
+
+
+def _by_descriptor(
+    trace: Trace, program: ProgramRow, fd: int, after: int, last: int
+) -> Iterator[tuple[RecordedCall, int]]:
+    """The program's calls on a descriptor, and dup2(2) onto it, with their second argument."""
+    onto = numbers_of(program.abi, "dup2", "dup3")
     for chunk in trace.chunks(program.id):
-        if chunk.first_event + chunk.count <= first or chunk.first_event > last:
+        if chunk.first_event + chunk.count <= after or chunk.first_event > last:
             continue
         calls = trace.calls(chunk)
-        sign = 1 << 8 * calls.word - 1
-        begin, end = (max(0, event + 1 - chunk.first_event) for event in (first, last))
-        numbers_of, fds, addresses, results = (calls.values(c) for c in (0, 1, 2, 4))
+        begin, end = (max(0, event + 1 - chunk.first_event) for event in (after, last))
+        numbers, firsts, seconds, results = (calls.values(c) for c in (0, 1, 2, 4))
+        # Linux takes 32 bits of the register.
+        fds = firsts if calls.word == 4 else [value & 0xFFFFFFFF for value in firsts]
         # One of a million calls may be of the file, or nearly each of them.
-        for index in compress(range(begin, end), map(opened.fd.__eq__, fds[begin:end])):
-            number, result = numbers_of[index], results[index]
-            if result >= sign:
+        found = list(compress(range(begin, end), map(fd.__eq__, fds[begin:end])))
+        if not onto.isdisjoint(numbers):
+            found += [i for i, n in enumerate(numbers) if n in onto and seconds[i] == fd]
+            found = sorted(i for i in set(found) if begin <= i < end)
+        for index in found:
+            if takes_fd(program.abi, numbers[index]):
+                ordinal = chunk.first_call + index - program.first_call
+                result = signed(results[index], calls.word)
+                event = chunk.first_event + index
+                call = RecordedCall(ordinal, event, numbers[index], fds[index], result)
+                yield call, seconds[index]
+
+
+class _Heirs:
+    """The programs that an open file was left to, by fork(2) and execve(2)."""
+
+    def __init__(self, trace: Trace, opened: OpenRow) -> None:
+        self._trace, self._opened = trace, opened
+        last = trace.events if opened.last_event is None else opened.last_event
+        self._todo = [p for p in trace.programs if opened.event <= p.first_event < last]
+        self._todo.reverse()
+        self._last = last
+        self._own: dict[int, int] = {}
+        """By program, when it opened another file with this descriptor."""
+        for row in trace.opens() if self._todo else ():
+            if row.fd == opened.fd and row.event > opened.event:
+                self._own.setdefault(row.process, row.event)
+        self._closed: dict[int, int] = {}
+        """By pid."""
+
+    def before(self, event: int) -> None:
+        """Raises NotFollowed where one that began before it used the file."""
+        while self._todo and self._todo[-1].first_event < event:
+            self._look(self._todo.pop())
+
+    def _look(self, program: ProgramRow) -> None:
+        before = self._trace.program(program.parent or program.id)
+        if self._closed.get(before.pid, program.first_event + 1) <= program.first_event:
+            self._closed[program.pid] = program.first_event
+            return
+        own = self._own.get(program.id, self._last + 1)
+        fd, after = self._opened.fd, program.first_event
+        stays = numbers_of(program.abi, *_STAY)
+        close = NUMBERS[program.abi]["close"]
+        for call, _ in _by_descriptor(self._trace, program, fd, after, min(own, self._last)):
+            if call.result < 0 or call.number in stays:
                 continue
-            if number == wanted:
-                ordinal, event = chunk.first_call + index, chunk.first_event + index
-                yield Transfer(at, result, ordinal, event, addresses[index])
-                at += result
-            elif number == lseek:
-                at = result
-            elif number == close:
-                return
+            if call.number != close and call.first == fd:
+                raise NotFollowed
+            own = call.event  # closed, or another one was put there
+            break
+        if own <= self._last:
+            self._closed[program.pid] = own
+
+
+def _changed_otherwise(trace: Trace, opened: OpenRow) -> bool:
+    """Whether the file was open for writing a second time meanwhile, or cut by its name."""
+    last = trace.events if opened.last_event is None else opened.last_event
+    others = (row for row in trace.opens() if row.file == opened.file and row.id != opened.id)
+    return any(
+        row.event <= last and (row.last_event is None or row.last_event > opened.event)
+        for row in others
+        if row.flags & O_ACCMODE != O_RDONLY or row.flags & O_TRUNC
+    ) or any(
+        change.kind == "truncate" and change.file == opened.file
+        for change in trace.rows("changes", RecordedChange)
+        if opened.event < change.event <= last
+    )
 
 
 def _is_path(path: str, wanted: str) -> bool:

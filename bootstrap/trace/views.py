@@ -2,15 +2,18 @@
 version of which file.
 """
 
+import posixpath
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from bootstrap.core.abi import O_ACCMODE, O_RDONLY, O_TRUNC, O_WRONLY
 from bootstrap.documents import typed_json
 from bootstrap.graph import Arrow, Form, Node, write_graph
 from bootstrap.linux.strace_values import SIGNALS
 from bootstrap.trace.columns import shown
-from bootstrap.trace.store import OpenRow, ProgramRow, Trace
+from bootstrap.trace.store import OpenRow, ProgramRow, RecordedChange, Trace, TreeName
 
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 SHORT = 12
@@ -36,9 +39,11 @@ class VersionUses:
     sha256: str
     size: int
     writers: list[int] = field(default_factory=list)
-    """None: it was there before."""
+    """None: it was there before, or `there_before` is false."""
     executed: list[int] = field(default_factory=list)
     readers: list[int] = field(default_factory=list)
+    there_before: bool = False
+    """No program wrote it; the source tree has it."""
 
 
 class FileUses:
@@ -57,22 +62,45 @@ class FileUses:
         empty = {version for version, (sha256, _) in self.hashes.items() if sha256 == EMPTY}
         steps: list[tuple[int, int, OpenRow]] = []
         for row in self.opens:
-            steps.append((row.event, 1, row))
-            if row.last_event is not None:
-                steps.append((row.last_event, 2, row))
+            if row.flags & O_ACCMODE != O_RDONLY or row.flags & O_TRUNC:
+                steps.append((row.event, 1, row))
+                if row.last_event is not None:
+                    steps.append((row.last_event, 2, row))
         # At one event, what was closed before the call is over comes after what was opened by it.
-        latest: dict[int, int | None] = {}
+        before: dict[int, dict[int, int | None]] = defaultdict(dict)
+        """By file: of what has it open, the content that it found, or that another left since."""
         found: set[int] = set()
         for _, step, row in sorted(steps, key=lambda one: (one[0], one[1], one[2].id)):
+            of_file = before[row.file]
             if step == 1:
-                latest[row.file] = row.version
+                of_file[row.id] = row.version
                 continue
-            may_write = row.flags & O_ACCMODE != O_RDONLY or row.flags & O_TRUNC
             emptied = row.flags & O_TRUNC and row.last_version in empty
-            if may_write and (latest.get(row.file) != row.last_version or emptied):
+            if of_file.pop(row.id, row.version) != row.last_version or emptied:
                 found.add(row.id)
-            latest[row.file] = row.last_version
+                before[row.file] = dict.fromkeys(of_file, row.last_version)
         return found
+
+    @cached_property
+    def in_tree(self) -> frozenset[int]:
+        """The contents that files of the source tree had."""
+        rows = self.trace.rows("tree", TreeName)
+        return frozenset(row.version for row in rows if row.version is not None)
+
+    @cached_property
+    def _named(self) -> Mapping[str, list[tuple[int, int]]]:
+        """By path, the files (event, inode number) that programs gave that name, in order."""
+        found: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for change in self.trace.rows("changes", RecordedChange):
+            if change.kind == "name" and change.path is not None and change.target is None:
+                found[shown(change.path)].append((change.event, change.file))
+        return found
+
+    def file_at(self, path: str, event: int | None = None) -> int | None:
+        """The last file that a program gave a name, before an event; None: no program did."""
+        named = self._named.get(posixpath.normpath(f"/{path.lstrip('/')}"), [])
+        files = [file for at, file in named if event is None or at <= event]
+        return files[-1] if files else None
 
     # -- of one file or program --------------------------------------------------------------------
 
@@ -94,10 +122,13 @@ class FileUses:
 
     def writer_of(self, reading: OpenRow) -> OpenRow | None:
         """Who wrote the version that was read: the last one before that, under the same inode."""
+        return self._writer(reading.version or 0, reading.file, reading.event)
+
+    def _writer(self, version: int, file: int | None, event: int) -> OpenRow | None:
         rows = [
             row
-            for row in self.writers_of(reading.version or 0)
-            if row.file == reading.file and (row.last_event or 0) <= reading.event
+            for row in self.writers_of(version)
+            if row.file == file and (row.last_event or 0) <= event
         ]
         return max(rows, key=lambda row: row.last_event or 0, default=None)
 
@@ -118,8 +149,11 @@ class FileUses:
         return found
 
     def last_writer(self, path: str) -> OpenRow | None:
-        """Who wrote the last version of a file; None: nobody did."""
-        rows = [row for row in self.writers if is_at(row, path)]
+        """Who wrote the last version of a file, under whatever name; None: nobody did."""
+        file = self.file_at(path)
+        rows = [
+            row for row in self.writers if (is_at(row, path) if file is None else row.file == file)
+        ]
         return max(rows, key=lambda row: row.last_event or 0, default=None)
 
     # -- of the whole run --------------------------------------------------------------------------
@@ -144,11 +178,17 @@ class FileUses:
         uses: list[tuple[int, int, str, int, int]] = []
         for program in self.trace.programs:
             if program.ordinal:
-                path = shown(program.path)
-                uses.append((program.first_event, 0, path, program.image, program.id))
+                path, event, version = shown(program.path), program.first_event, program.image
+                uses.append((event, 0, path, version, program.id))
+                writer = self._writer(version, self.file_at(path, event), event)
+                if writer is not None:
+                    uses.append((event, 2, path, version, writer.process))
             for row, version in self.reads(program.id):
                 if self.hashes[version][0] != EMPTY:
                     uses.append((row.event, 1, shown(row.path), version, program.id))
+                    writer = self.writer_of(row)
+                    if writer is not None:  # perhaps under another name
+                        uses.append((row.event, 2, shown(row.path), version, writer.process))
             for row, version in self.writes(program.id):
                 event = row.last_event or row.event
                 uses.append((event, 2, shown(row.path), version, program.id))
@@ -160,6 +200,8 @@ class FileUses:
             users = (one.executed, one.readers, one.writers)[kind]
             if process not in users:
                 users.append(process)
+        for (_, version), one in found.items():
+            one.there_before = not one.writers and version in self.in_tree
         return list(found.values())
 
 
@@ -243,7 +285,6 @@ def files_text(trace: Trace) -> Iterator[str]:
     """A line for each version, and one for each kind of use."""
     for one in FileUses(trace).versions():
         yield f"{one.sha256[:SHORT]}  {one.size:>10,}  {one.path}"
-        before = "" if one.writers else "  there before"
         for word, users in (
             ("written by", one.writers),
             ("executed as", one.executed),
@@ -252,8 +293,8 @@ def files_text(trace: Trace) -> Iterator[str]:
             if users:
                 names = ", ".join(who(trace.program(row)) for row in users)
                 yield f"{'':14}{word} {names}"
-        if before:
-            yield f"{'':12}{before}"
+        if not one.writers:
+            yield f"{'':14}{'there before' if one.there_before else 'not known who wrote it'}"
 
 
 def info_json(trace: Trace) -> dict[str, object]:
@@ -294,7 +335,7 @@ def files_json(trace: Trace) -> dict[str, object]:
     """What `files_text` says, for machines; programs by their `id` in `tree_json`."""
     rows = [
         {"path": one.path, "sha256": one.sha256, "size": one.size, "written_by": one.writers,
-         "executed_as": one.executed, "read_by": one.readers}
+         "executed_as": one.executed, "read_by": one.readers, "there_before": one.there_before}
         for one in FileUses(trace).versions()
     ]  # fmt: skip
     return {"schema": "bootstrap-trace-files/1", "digest": trace.digest, "files": rows}

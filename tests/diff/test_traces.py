@@ -361,3 +361,28 @@ def test_a_trace_that_does_not_happen_again(tmp_path: Path) -> None:
         assert (found.call.calls.b.call, found.call.calls.b.text[-3:]) == (7, "= 0")
         assert found.instruction is None
         assert "does not happen again" in found.searched[0][1]
+
+
+def test_names_of_the_source_tree_that_differ(tmp_path: Path) -> None:
+    """A program sees a mode and an entry of a folder in its memory only: the tree is compared."""
+    guest = Program("i386")
+    space = guest.space(512)
+    guest.call("open", guest.text(b"/d"), 0o200000, 0).call("getdents64", 3, space, 512)
+    guest.call("open", guest.text(b"/out"), O_NEW, 0o644).call("write", 4, space, 100).exit(0)
+    files = {b"/d/one": b"1", b"/d/same": b"2", b"/d/size": b"3"}
+    other = {b"/d/two": b"1", b"/d/same": b"2", b"/d/size": b"34"}
+    with recorded_pair(tmp_path, Run(guest, files), Run(guest, other)) as found:
+        assert [(path, both.a, both.b) for path, both in found.names] == [
+            ("d/one", "a file, mode 0755, 1 byte", None),
+            ("d/size", "a file, mode 0755, 1 byte", "a file, mode 0755, 2 bytes"),
+            ("d/two", None, "a file, mode 0755, 1 byte"),
+        ]
+        page = Page(False, 80, False)
+        trace_text(found, page, True)
+        text = page.text()
+        assert "d/one: a file, mode 0755, 1 byte / not there" in text
+        assert "though nothing that it was given" not in text
+        assert "no register and no byte of memory differs in it" not in text
+        assert [one["path"] for one in trace_document(found)["names"]] == [
+            "d/one", "d/size", "d/two"
+        ]  # fmt: skip

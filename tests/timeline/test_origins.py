@@ -22,7 +22,7 @@ from bootstrap.timeline.stores import line, store_before, store_report
 from bootstrap.timeline.timeline import Timeline
 from bootstrap.trace import coordinates
 from bootstrap.trace.store import Trace
-from bootstrap.trace.views import is_at
+from bootstrap.trace.views import files_text, is_at
 from tests.cli.command import bootstrap
 from tests.instruments.guest import Program
 from tests.instruments.runs import EACH_HOT_PATH, engine_for
@@ -310,3 +310,125 @@ def test_a_system_call_stored_it_and_nobody_did(tmp_path: Path, hot_path: str) -
         ]
     assert said[0].startswith("by the system call of int 0x80, at 0x4000")
     assert said[1] == "by no instruction: it was in memory when the program began"
+
+
+# Which call put a byte there: a program says so itself, or it is not known.
+
+OPEN = ("open", b"/out", 0o101, 0o644)
+APPEND = ("open", b"/out", 0o2001, 0)
+Script = list[tuple[str | bytes | int, ...]]
+FILES: dict[str, tuple[Script, list[int | None]]] = {
+    "plain": ([OPEN, ("write", 3, b"aa", 2), ("lseek", 3, 1, 0), ("write", 3, b"b", 1)], [2, 4]),
+    "opened to append": (
+        [OPEN, ("write", 3, b"aa", 2), ("close", 3), APPEND, ("write", 3, b"b", 1),
+         ("lseek", 3, 0, 0), ("write", 3, b"cc", 2)],
+        [None, None, 5, 7, 7],
+    ),
+    "at another offset": ([OPEN, ("write", 3, b"aa", 2), ("pwrite64", 3, b"b", 1, 0, 0)], [None]),
+    "a copy of the descriptor": (
+        [OPEN, ("dup", 3), ("write", 4, b"aa", 2), ("write", 3, b"b", 1)], [None, None, None]
+    ),
+    "another in its place": (
+        [OPEN, ("open", b"/other", 0o101, 0o644), ("write", 3, b"aa", 2), ("dup2", 4, 3),
+         ("write", 3, b"b", 1)],
+        [3, 3],
+    ),
+    "in a child": (
+        [OPEN, ("write", 3, b"aa", 2), ("child", "write", 3, b"b", 1), ("write", 3, b"c", 1)],
+        [None, None, None, None],
+    ),
+    "a child that has another by that number": (
+        [OPEN, ("write", 3, b"aa", 2), ("child", "close", 3), ("write", 3, b"c", 1)], [2, 2, 4]
+    ),
+    "opened twice": (
+        [OPEN, ("open", b"/out", 1, 0), ("write", 3, b"aa", 2), ("write", 4, b"b", 1)], [None, None]
+    ),
+    "made longer": ([OPEN, ("write", 3, b"a", 1), ("ftruncate", 3, 2)], [None, None]),
+    "made longer by its name": ([OPEN, ("write", 3, b"a", 1), ("truncate", b"/out", 2)], [None]),
+    "read too": (
+        [("open", b"/out", 0o102, 0o644), ("write", 3, b"aab", 3), ("lseek", 3, 0, 0),
+         ("read", 3, b"..", 2), ("write", 3, b"c", 1)],
+        [2, 2, 5],
+    ),
+    "renamed while it is open": (
+        [("open", b"/made", 0o101, 0o644), ("write", 3, b"a", 1), ("rename", b"/made", b"/out"),
+         ("write", 3, b"b", 1)],
+        [2, 4],
+    ),
+    "under two names": (
+        [("open", b"/made", 0o101, 0o644), ("write", 3, b"a", 1), ("close", 3),
+         ("link", b"/made", b"/out"), ("open", b"/out", 0, 0)],
+        [2],
+    ),
+    "renamed over another": (
+        [("open", b"/made", 0o101, 0o644), ("write", 3, b"a", 1), ("close", 3), OPEN,
+         ("write", 3, b"bb", 2), ("close", 3), ("rename", b"/made", b"/out")],
+        [2],
+    ),
+    "read by others meanwhile": (
+        [OPEN, ("write", 3, b"a", 1), ("open", b"/out", 0, 0), ("write", 3, b"b", 1), ("close", 4)],
+        [2, 4],
+    ),
+}  # fmt: skip
+
+
+def of_script(script: Script) -> Program:
+    """A guest that makes these calls; `child` before one: a child makes it, and ends."""
+    guest = Program("i386")
+    for number, words in enumerate(script):
+        if words[0] == "child":
+            guest.call("fork").jump_if_not_zero(f"parent {number}")
+        name, *given = words[1:] if words[0] == "child" else words
+        args = [guest.text(one) if isinstance(one, bytes) else one for one in given]
+        guest.call(str(name), *(one for one in args if isinstance(one, int)))
+        if words[0] == "child":
+            guest.exit(0).label(f"parent {number}")
+    return guest.exit(0)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_call_that_put_a_byte_there(name: str, tmp_path: Path) -> None:
+    script, expected = FILES[name]
+    recorded.record(of_script(script), tmp_path / "t")
+    with trace.open(tmp_path / "t") as found:
+        why = ByteOrigins(found)
+        links = [why.why("out", offset)[0] for offset in range(len(expected))]
+        text = "\n".join(origins.lines(links))
+    assert [link.call and link.call.ordinal for link in links] == expected
+    assert text.count("call      not known: no write(2)") == expected.count(None)
+    assert all(link.program is not None for link in links)
+
+
+def test_what_was_read_before_it_was_whole_is_of_no_source_tree(tmp_path: Path) -> None:
+    script: Script = [OPEN, ("write", 3, b"a", 1), ("open", b"/out", 0, 0), ("write", 3, b"b", 1)]
+    recorded.record(of_script(script), tmp_path / "t")
+    with trace.open(tmp_path / "t") as found:
+        why = ByteOrigins(found)
+        reading = next(row for row in why.opens if row.flags == 0)
+        link, _ = why._link(why.writer_of(reading), "out", reading.version or 0, 0)
+        text = list(files_text(found))
+    assert link.ends == origins.NOT_LEFT
+    assert sum("there before" in line for line in text) == 1  # /guest
+    assert sum("not known who wrote it" in line for line in text) == 1
+
+
+def test_memory_that_the_kernel_gave_anew_was_made_zero_by_that_call(tmp_path: Path) -> None:
+    """What the program stored there before the memory went and came again is no origin."""
+    guest = Program("i386")
+    base, size = 0x20000000, 0x1000
+
+    def mapped() -> None:
+        guest.call("mmap2", base, size, 3, 0x32, 0xFFFFFFFF, 0)
+
+    mapped()
+    guest.poke(base, 65)
+    guest.call("munmap", base, size)
+    mapped()
+    guest.call("open", guest.text(b"/out"), 0o101, 0o644).call("write", 3, base, 1).exit(0)
+    recorded.record(guest, tmp_path / "t")
+    with trace.open(tmp_path / "t") as found:
+        why = ByteOrigins(found)
+        (link,) = why.why("out", 0)
+        report = store_report(found, engine_for("native"), ProgramImages(found, why), link)
+    assert link.byte == 0 and report is not None
+    assert report.by_call and report.coordinate.startswith("1#2+")

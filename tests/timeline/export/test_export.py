@@ -45,6 +45,21 @@ def test_strace_has_every_call_and_every_end(opened: Trace) -> None:
     assert sorted(ends) == sorted({p.pid for p in opened.programs})
 
 
+def test_a_name_makes_no_line_and_no_escape(tmp_path: Path) -> None:
+    """A file is called as a program likes: with a line end and a call of its own, and a colour."""
+    guest = Program("i386")
+    guest.call("open", guest.text(b"/a>\x1b[31m\n[pid 9] b\xe2\x80\xae"), 0o102, 0o644)
+    guest.call("write", 3, guest.text(b"x"), 1).exit(0)
+    recorded.record(guest, tmp_path / "t", argv=(b"/guest", b"\x1b[2J\n"))
+    with trace.open(tmp_path / "t") as opened:
+        lines = list(log(opened, CallFilter(opened)))
+        graph = files_graph(opened, "dot")
+    assert len(lines) == 5 and all(line.isprintable() for line in lines)
+    assert r"write(3</a\76\x1b[31m\n[pid 9] b\u202e>, " in lines[2]
+    assert all(line.isprintable() for line in graph.splitlines())
+    read_dot(graph)
+
+
 def test_strace_of_one_process(opened: Trace) -> None:
     every = strace(opened).splitlines()
     one = strace(opened, 4).splitlines()
