@@ -188,11 +188,13 @@ def audit(
     return Audit(tuple(rows), tuple(sorted(n for n in names - wanted if not n.startswith("."))))
 
 
-def look(file: Distfile, folder: Path) -> AuditedFile:
-    """One file of the folder: there or not, with the right sha256 or not."""
+def look(file: Distfile, folder: Path, follow: bool = True) -> AuditedFile:
+    """One file of the folder: there or not, with the right sha256 or not. Without `follow` a link
+    is wrong: one that a step made leads to another file in its container than for us."""
     try:
         # O_NONBLOCK: a fifo must not hang the audit.
         flags = os.O_RDONLY | host.BINARY | host.NONBLOCK | host.CLOEXEC
+        flags |= 0 if follow else host.NOFOLLOW
         with os.fdopen(os.open(folder / file.name, flags), "rb", buffering=0) as stream:
             mode = os.fstat(stream.fileno()).st_mode
             if not stat.S_ISREG(mode):

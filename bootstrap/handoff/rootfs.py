@@ -116,7 +116,7 @@ def bring_distfiles(
     found: dict[str, AuditedFile] = {}
     target = require_folder(root, DISTFILES)
     for file in files:
-        row = look(file, target)
+        row = look(file, target, follow=False)
         if row.state != "present":
             row = _bring(file, folder, target)
         found[file.name] = row
@@ -135,7 +135,7 @@ def _bring(file: Distfile, folder: Path, target: Path) -> AuditedFile:
         except OSError as error:
             raise BadInput(f"{target / file.name}: cannot be written: {error.strerror}") from None
         # What a step will see is the copy.
-        source = look(file, target)
+        source = look(file, target, follow=False)
     if source.state == "wrong":
         (target / file.name).unlink(missing_ok=True)
         raise BadInput(

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from bootstrap.core.errors import BadInput
 from bootstrap.handoff import rootfs
 from bootstrap.handoff.containers.safe_paths import inside, read_inside, require_folder
+from bootstrap.handoff.distfiles import Distfile
 from bootstrap.handoff.manifest import Directive, ManifestStep
 from bootstrap.handoff.plan import Stage0Pin
 from bootstrap.handoff.stage0 import (
@@ -140,6 +141,19 @@ def test_no_link_leads_out_of_the_root(tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="a step made something else of this folder"):
             require_folder(root, path)
     assert require_folder(root, "usr/bin") == root / "usr/bin"
+
+
+def test_a_source_file_that_a_step_made_a_link_is_brought_again(tmp_path: Path) -> None:
+    """For us it leads to the right file of the host; in the container, to what the step put."""
+    distfiles, root = tmp_path / "distfiles", tmp_path / "root"
+    put(distfiles, "a.tar", "right")
+    (root / rootfs.DISTFILES).mkdir(parents=True)
+    place = root / rootfs.DISTFILES / "a.tar"
+    place.symlink_to(distfiles / "a.tar")
+    file = Distfile("a.tar", of_bytes(b"right"), ())
+    rows = rootfs.bring_distfiles(root, distfiles, [file])
+    assert rows["a.tar"].state == "present"
+    assert place.read_bytes() == b"right" and not place.is_symlink()
 
 
 def test_the_digest_of_a_checkout_sees_all_that_is_laid_out(small: Small) -> None:
