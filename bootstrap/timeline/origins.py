@@ -349,24 +349,33 @@ class Stopped:
 def outputs_of_line(
     trace: Trace, path: str, line: int, why: ByteOrigins | None = None
 ) -> tuple[list[LineOutput], list[Stopped]]:
-    """Every file with bytes from a line of a source, and where the way ended.
+    """Every file with bytes from a line of a source, and where the way ended: the line of each
+    content that programs read under that path.
 
     `why`: one of this trace that was asked before, and knows what models make.
     Raises BadInput for a file that no program read, or a line that it does not have.
     """
     why = why or ByteOrigins(trace)
-    start = next((r for r in why.opens if is_at(r, path) and r.version and was_read(r)), None)
-    if start is None or start.version is None:
+    starts = {
+        row.version: shown(row.path)
+        for row in why.opens
+        if is_at(row, path) and row.version is not None and was_read(row)
+    }
+    if not starts:
         raise BadInput(
             f"{trace.name}: no program read {path}; `bootstrap trace files` lists what there is"
         )
-    span = line_span(trace.content(start.version), line)
-    if span is None:
-        raise BadInput(f"{shown(start.path)} has no line {line}")
+    spans_of = {version: line_span(trace.content(version), line) for version in starts}
+    todo = [
+        (starts[version], version, frozenset(range(*span)))
+        for version, span in spans_of.items()
+        if span is not None
+    ]
+    if not todo:
+        raise BadInput(f"/{path.lstrip('/')} has no line {line}")
     found: list[LineOutput] = []
     stopped: list[Stopped] = []
-    todo = [(shown(start.path), start.version, frozenset(range(*span)))]
-    seen: set[tuple[int, int]] = set()
+    seen: set[tuple[int, int, frozenset[int]]] = set()
     while todo:
         name, version, offsets = todo.pop(0)
         for reading in why.opens:
@@ -374,9 +383,10 @@ def outputs_of_line(
                 continue
             program = trace.program(reading.process)
             for writer in why.written_by(reading):
-                if (writer.id, version) in seen or writer.last_version is None:
+                step = writer.id, version, offsets
+                if step in seen or writer.last_version is None:
                     continue
-                seen.add((writer.id, version))
+                seen.add(step)
                 made = why.made(writer)
                 if not isinstance(made, SourceMap):
                     stopped.append(Stopped(name, program, made))

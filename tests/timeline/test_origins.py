@@ -312,6 +312,28 @@ def test_a_system_call_stored_it_and_nobody_did(tmp_path: Path, hot_path: str) -
     assert said[1] == "by no instruction: it was in memory when the program began"
 
 
+def test_a_line_of_each_content_that_a_file_had(tmp_path: Path) -> None:
+    """One file is made twice, and assembled each time."""
+    guest = Program("i386")
+    argv = [guest.text(b"/hex0"), guest.text(b"/t.hex0")]
+    for number, text in enumerate((b"41\n42\n", b"43\n44\n45\n")):
+        words = [*argv, guest.text(b"/out%d" % number), 0]
+        args = guest.data(b"".join(word.to_bytes(4, "little") for word in words))
+        guest.call("open", argv[1], 0o1101, 0o644).call("write", 3, guest.text(text), len(text))
+        guest.call("close", 3).call("fork").jump_if_not_zero(f"parent {number}")
+        guest.call("execve", argv[0], args, 0).label(f"parent {number}")
+    files = {b"/hex0": (SOURCES / "hex0-seed").read_bytes()}
+    recorded.record(guest.exit(0), tmp_path / "t", files=files)
+    with trace.open(tmp_path / "t") as found:
+        lines = [
+            [(image.path, image.spans) for image in outputs_of_line(found, "t.hex0", line)[0]]
+            for line in (2, 3)
+        ]
+        with pytest.raises(BadInput, match="has no line 4"):
+            outputs_of_line(found, "t.hex0", 4)
+    assert lines == [[("out0", ((1, 2),)), ("out1", ((1, 2),))], [("out1", ((2, 3),))]]
+
+
 # Which call put a byte there: a program says so itself, or it is not known.
 
 OPEN = ("open", b"/out", 0o101, 0o644)
