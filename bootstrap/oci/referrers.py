@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bootstrap import host
 from bootstrap.core.errors import BadInput
 from bootstrap.core.release import read_file
 from bootstrap.documents import MAX_DOCUMENT, BadValue, json_value, named, typed
@@ -41,8 +42,19 @@ class _Referrer:
 def lay(folder: Path, image: LayoutImage, envelope: bytes) -> str:
     """Put an envelope beside the image that it is about; the SHA-256 of its manifest.
 
-    index.json is written last, and whole.  Raises BadInput.
+    index.json is written last, and whole; of two at once one waits, so that neither takes the
+    other's away.  Raises BadInput.
     """
+    try:
+        with open(folder / "oci-layout", "rb") as marker:
+            host.lock(marker.fileno(), shared=False)
+            return _lay(folder, image, envelope)
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be written: {error.strerror}") from None
+
+
+def _lay(folder: Path, image: LayoutImage, envelope: bytes) -> str:
+    """`lay`, while nobody else does.  Raises BadInput, OSError."""
     tag, place = f"sha256-{image.manifest}", folder / "blobs" / "sha256"
     manifest = as_json(
         {
@@ -67,12 +79,9 @@ def lay(folder: Path, image: LayoutImage, envelope: bytes) -> str:
             if typed(Descriptor, dict(row), lenient=True).tag != tag
         ]
     listed = {**descriptor(INDEX, index), "annotations": {REF_NAME: tag}}
-    try:
-        for data in (b"{}", envelope, manifest, index):
-            put(place / sha256(data), data)
-        put(folder / "index.json", as_json({**top, "manifests": [*others, listed]}))
-    except OSError as error:
-        raise BadInput(f"{folder}: cannot be written: {error.strerror}") from None
+    for data in (b"{}", envelope, manifest, index):
+        put(place / sha256(data), data)
+    put(folder / "index.json", as_json({**top, "manifests": [*others, listed]}))
     return sha256(manifest)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ import pytest
 
 from bootstrap.oci.image import sha256
 from bootstrap.oci.layout import read_layout
-from bootstrap.oci.referrers import MOST
+from bootstrap.oci.referrers import MOST, envelopes_of, lay
+from bootstrap.sources.cache import put
 from tests.attest.people import People
 from tests.attest.runs import Run, inside
 from tests.cli.command import Done
@@ -164,6 +167,25 @@ def test_referrers_that_cannot_be_read(
     done = mine.quorum(mine.place, persons=1)
     assert done.status == 2 and str(mine.place) in done.one_line(), done
     assert says in done.one_line()
+
+
+def test_two_at_once_are_both_there(mine: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = read_layout(mine.place)
+    together = threading.Barrier(2)
+
+    def slowly(file: Path, data: bytes) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            together.wait(0.2)  # both have read what is there, if nobody waits
+        put(file.with_name(f"{file.name}.{threading.get_ident()}"), data)
+        file.with_name(f"{file.name}.{threading.get_ident()}").replace(file)
+
+    monkeypatch.setattr("bootstrap.oci.referrers.put", slowly)
+    both = [threading.Thread(target=lay, args=(mine.place, image, data)) for data in (b"1", b"2")]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert {data for _, data in envelopes_of(mine.place, image)} == {b"1", b"2"}
 
 
 @pytest.mark.parametrize(("times", "says"), [(MOST + 1, "more than 256"), (MOST, "may be read")])
