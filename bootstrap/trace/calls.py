@@ -15,6 +15,7 @@ from bootstrap.core.errors import BadInput, printable
 from bootstrap.linux import strace_memory as stored
 from bootstrap.linux import strace_values as values
 from bootstrap.linux.call_tables import find
+from bootstrap.linux.flags import F_GETFD, F_GETFL, F_SETFD
 from bootstrap.linux.numbers import NUMBERS
 from bootstrap.linux.row import parameters
 from bootstrap.linux.strace import left_out, line, result_text
@@ -242,7 +243,7 @@ class NotFollowed(Exception):
 _STAY = frozenset(
     "fstat fstat64 fsync fdatasync fchmod fchdir ioctl pread64 getdents getdents64".split()
 )
-"""Calls on a descriptor that leave the offset and the content of a file as they are."""
+"""Calls on a descriptor that leave all of it as it is; so do three commands of fcntl(2)."""
 
 
 def transfers(trace: Trace, opened: OpenRow, name: str) -> Iterator[Transfer]:
@@ -257,7 +258,7 @@ def transfers(trace: Trace, opened: OpenRow, name: str) -> Iterator[Transfer]:
     read, write, lseek, close = (
         NUMBERS[program.abi].get(one, -1) for one in ("read", "write", "lseek", "close")
     )
-    stays, wanted = numbers_of(program.abi, *_STAY), NUMBERS[program.abi][name]
+    wanted = NUMBERS[program.abi][name]
     if wanted == write and _changed_otherwise(trace, opened):
         raise NotFollowed
     heirs = _Heirs(trace, opened)
@@ -266,8 +267,6 @@ def transfers(trace: Trace, opened: OpenRow, name: str) -> Iterator[Transfer]:
     last = trace.events if opened.last_event is None else opened.last_event
     for call, guest_addr in _by_descriptor(trace, program, opened.fd, opened.event, last):
         heirs.before(call.event)
-        if call.result < 0 or call.number in stays:
-            continue
         if call.number == close or call.first != opened.fd:  # or another one was put there
             return
         if call.number == lseek:
@@ -289,8 +288,10 @@ def transfers(trace: Trace, opened: OpenRow, name: str) -> Iterator[Transfer]:
 def _by_descriptor(
     trace: Trace, program: ProgramRow, fd: int, after: int, last: int
 ) -> Iterator[tuple[RecordedCall, int]]:
-    """The program's calls on a descriptor, and dup2(2) onto it, with their second argument."""
+    """The program's calls on a descriptor, and dup2(2) onto it, with their second argument; but for
+    those that fail, and that leave the offset and the content of a file as they are."""
     onto = numbers_of(program.abi, "dup2", "dup3")
+    stays, control = (numbers_of(program.abi, *some) for some in (_STAY, ("fcntl", "fcntl64")))
     for chunk in trace.chunks(program.id):
         if chunk.first_event + chunk.count <= after or chunk.first_event > last:
             continue
@@ -308,6 +309,10 @@ def _by_descriptor(
             if takes_fd(program.abi, numbers[index]):
                 ordinal = chunk.first_call + index - program.first_call
                 result = signed(results[index], calls.word)
+                if result < 0 or numbers[index] in stays:
+                    continue
+                if numbers[index] in control and seconds[index] in (F_GETFD, F_SETFD, F_GETFL):
+                    continue
                 event = chunk.first_event + index
                 call = RecordedCall(ordinal, event, numbers[index], fds[index], result)
                 yield call, seconds[index]
@@ -342,11 +347,8 @@ class _Heirs:
             return
         own = self._own.get(program.id, self._last + 1)
         fd, after = self._opened.fd, program.first_event
-        stays = numbers_of(program.abi, *_STAY)
         close = NUMBERS[program.abi]["close"]
         for call, _ in _by_descriptor(self._trace, program, fd, after, min(own, self._last)):
-            if call.result < 0 or call.number in stays:
-                continue
             if call.number != close and call.first == fd:
                 raise NotFollowed
             own = call.event  # closed, or another one was put there

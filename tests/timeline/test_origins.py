@@ -350,6 +350,12 @@ FILES: dict[str, tuple[Script, list[int | None]]] = {
     "a copy of the descriptor": (
         [OPEN, ("dup", 3), ("write", 4, b"aa", 2), ("write", 3, b"b", 1)], [None, None, None]
     ),
+    "asked about, and to close on exec": (
+        [OPEN, ("fcntl", 3, 1), ("fcntl", 3, 2, 1), ("write", 3, b"a", 1), ("fsync", 3)], [4]
+    ),
+    "to append from then on": (
+        [OPEN, ("write", 3, b"a", 1), ("fcntl", 3, 4, 0o2000), ("write", 3, b"b", 1)], [None, None]
+    ),
     "another in its place": (
         [OPEN, ("open", b"/other", 0o101, 0o644), ("write", 3, b"aa", 2), ("dup2", 4, 3),
          ("write", 3, b"b", 1)],
