@@ -45,7 +45,7 @@ from bootstrap.known import (
     default_release,
     steps_of,
 )
-from bootstrap.linux.limits import RunLimits
+from bootstrap.linux.limits import RunLimits, as_number
 from bootstrap.report import Report, ReportSet, report_set, to_json_text, to_junit, to_text
 from bootstrap.runs.ahead import find_plan, plan_name, run_ahead
 from bootstrap.runs.deciding import core_tree
@@ -62,8 +62,8 @@ if TYPE_CHECKING:
 
 ALL = "all"
 _IN_ORDER = (
-    "everything was run in order, because there was no usable plan of this bootstrap; "
-    "a run that succeeds leaves one for the next (docs/speed.md)"
+    "nothing that was run ahead was used: there was no plan of this bootstrap yet (a run that "
+    "succeeds leaves one for the next), or none that fits, or it was over too soon (docs/speed.md)"
 )
 ONE_LINE = (ExitStatus.DONE, ExitStatus.LESS_THAN_ASKED)
 """The claim says it all; --quiet prints nothing else."""
@@ -118,7 +118,7 @@ def run(args: argparse.Namespace, record_to: str | None = None) -> int:
     page = functools.partial(to_text, report, verbose=args.verbose or bool(found[0].image))
     view = functools.partial(print_page, page, out)
     if args.quiet and report.exit_code in ONE_LINE:
-        view = functools.partial(print, report.claim, file=out, flush=True)
+        view = functools.partial(print, printable(report.claim), file=out, flush=True)
     each(
         view,
         *(one.require_recorded for one in done),
@@ -195,13 +195,17 @@ def opened_memo(args: argparse.Namespace) -> Iterator[Memo | None]:
     # Imported late: a verify without it loads no database.
     from bootstrap.runs import memo
 
-    most = RunLimits().with_options([f"file={args.memo_size or memo.SIZE}"]).file
+    most = memo.SIZE if args.memo_size is None else _memo_size(args)
     check = None if args.memo_check == ALL else int(args.memo_check or "0")
     found = memo.Memo(Path(args.memo), most, check, args.memo_owner)
     try:
         yield found
     finally:
         found.close()
+
+
+def _memo_size(args: argparse.Namespace) -> int:
+    return as_number(args.memo_size, f"--memo-size {args.memo_size}")
 
 
 def _html(report: Report | ReportSet) -> str:
@@ -232,11 +236,17 @@ def _check_options(args: argparse.Namespace, record_to: str | None) -> None:
             " for what is in neither cache nor network"
         )
     check = getattr(args, "memo_check", None) or "0"
-    if check != ALL and not check.isdecimal():
+    if check != ALL and not (check.isdecimal() and len(check) <= 18):
         raise BadInput(f"--memo-check {check}: give a number, or all")
     for name in ("memo_check", "memo_size", "memo_owner"):
         if getattr(args, name, None) is not None and args.memo is None:
             raise BadInput(f"--{name.replace('_', '-')} goes with --memo FILE")
+    if getattr(args, "memo_size", None) is not None:
+        _memo_size(args)
+    memo = getattr(args, "memo", None)
+    others = {Path(name).resolve() for name in (args.json, args.junit, args.html) if name}
+    if memo is not None and (not memo or Path(memo).resolve() in others):
+        raise BadInput(f"--memo {shlex.quote(memo)}: name a file of its own")
     for name in ("memo", "fail_fast", "changed_since"):
         if getattr(args, name, None) and (several or record_to is not None):
             option = name.replace("_", "-")

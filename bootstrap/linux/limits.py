@@ -41,13 +41,18 @@ def with_options(limits: _Limits, options: list[str]) -> _Limits:
     for option in options:
         name, sep, text = option.partition("=")
         name = name.replace("-", "_")
-        factor = _SUFFIX.get(text[-1:].lower(), 1)
-        digits = text[:-1] if factor > 1 else text
-        if sep and name in known and text and not digits.isdecimal():
-            raise BadInput(
-                f"--limit {option}: {text} is no number: digits, and perhaps K, M or G after them"
-            )
-        if not sep or name not in known or not digits.isdecimal():
+        if not sep or name not in known or not text:
             raise BadInput(f"--limit {option}: not NAME=NUMBER; the names are {', '.join(known)}")
-        changes[name] = int(digits) * factor
+        changes[name] = as_number(text, f"--limit {option}")
     return replace(limits, **changes)
+
+
+def as_number(text: str, option: str) -> int:
+    """A number of at most 18 digits, perhaps with K, M or G. Raises BadInput naming the option."""
+    factor = _SUFFIX.get(text[-1:].lower(), 1)
+    digits = text[:-1] if factor > 1 else text
+    if not digits.isdecimal() or len(digits) > 18:
+        raise BadInput(
+            f"{option}: {text} is no number: digits (at most 18), and perhaps K, M or G after them"
+        )
+    return int(digits) * factor

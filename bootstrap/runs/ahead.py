@@ -517,8 +517,8 @@ def run_ahead(
             plan = None
         place = folder / name if plan is not None or (may and learn) else None
         found.append((plan, place, entry if may and plan is None and len(wanted) > 1 else None))
-    is_needed = any(whole or (plan and plan.units) for plan, _, whole in found)
-    with Workers(jobs if is_needed else 1) as workers:
+    useful = sum(len(plan.units) if plan else whole is not None for plan, _, whole in found)
+    with Workers(min(jobs, 1 + useful)) as workers:
         yield [
             Ahead(plan, view, limits, workers, memo, place, whole)
             if memo or place or whole

@@ -16,6 +16,7 @@ import os
 import random
 import sqlite3
 import stat
+import sys
 import time
 import zlib
 from collections.abc import Iterator
@@ -26,22 +27,24 @@ from pathlib import Path
 from typing import Any
 
 import bootstrap
+from bootstrap import signals
 from bootstrap.core.errors import BadInput
 from bootstrap.documents import BadValue, encode, typed_json
 from bootstrap.instruments import default_engine
 from bootstrap.linux.limits import RunLimits
 from bootstrap.report.model import MemoUse
 from bootstrap.runs.opinions import engine_code
+from bootstrap.runs.pool import MAX_FRAME
 from bootstrap.runs.units import UnitResult, UnitStart
 
 SIZE = 256 << 20
 """Bytes that a memo may take, by default."""
 _ALL = 1 << 40
-_MOST = 1 << 30
-"""Bytes of one row, unpacked."""
+_LOOK = 0.2
+"""Seconds between two looks at signals, where another process holds the memo."""
 _LATEST = 1 << 35
 """A time in seconds since 1970 that no row has."""
-_TABLE = """create table if not exists units (key text, seen text, sha256 text, made integer,
+_TABLE = """CREATE TABLE units (key text, seen text, sha256 text, made integer,
  maker text, content blob, primary key (key, seen))"""
 
 
@@ -60,30 +63,44 @@ class Memo:
                  owner: int | None = None) -> None:  # fmt: skip
         """`check` so many units by running them again, None: all; `owner`: whose memo it may be
         beside our own. Raises BadInput: of another user, writable for others, no memo."""
-        self._place, self._size, self._check = place, size, _ALL if check is None else check
+        self._size, self._check = min(size, sys.maxsize), _ALL if check is None else check
         uid = os.getuid() if hasattr(os, "getuid") else 0
         # What another left beside it, SQLite would write into it (https://sqlite.org/lockingv3.html,
         # "hot journal"), and in such a folder at any time.
         for end in ("", "-journal", "-wal", "-shm"):
             _require_own(place.with_name(place.name + end), uid, owner)
         with suppress(OSError):
-            if hasattr(os, "getuid") and place.parent.stat().st_mode & 0o002:
+            above = place.parent.stat()
+            if hasattr(os, "getuid") and (
+                above.st_mode & 0o002 or above.st_uid not in (0, uid, owner)
+            ):
                 raise BadInput(
-                    f"{place}: everybody may write to its folder, and so to it; "
+                    f"{place}: others may write to its folder, and so to it; "
                     "put it into a folder of your own"
                 )
         self.use = MemoUse(place.name, uid, bootstrap.__version__, code_digest())
         self._maker = f"{uid} {bootstrap.__version__}"
         self._lost = False
+        self._patience = 10.0
+        """Seconds for which another process may hold it."""
         before = os.umask(0o077) if not place.exists() else None
         try:
-            self._db = sqlite3.connect(place, timeout=10, isolation_level=None)
-            self._db.execute("pragma trusted_schema = off")
-            self._db.execute(_TABLE)
+            self._db = sqlite3.connect(place, timeout=_LOOK, isolation_level=None)
+            self._change(_TABLE.replace("TABLE", "TABLE IF NOT EXISTS"))
+            # A view or a trigger could do anything, for any time.
+            schema = self._query("select sql from sqlite_master where sql is not null")
+            if not schema:  # it cannot be written to
+                self._db.close()
+                self._db = sqlite3.connect(":memory:", isolation_level=None)
+                self._db.execute(_TABLE)
+            elif schema != [(_TABLE,)]:
+                raise BadInput(f"{place}: is no memo: it has another table than that of a memo")
             query = "select count(distinct key) from units where key glob ?"
-            [(rows,)] = self._db.execute(query, (f"{code_digest()}*",))
+            [(rows,)] = self._query(query, f"{code_digest()}*")
         except sqlite3.Error as error:
-            raise BadInput(f"{place}: is no memo, or cannot be opened: {error}") from None
+            raise BadInput(
+                f"{place}: is no memo, or cannot be opened: {error}; name another, or remove it"
+            ) from None
         finally:
             if before is not None:
                 os.umask(before)
@@ -130,7 +147,7 @@ class Memo:
         """Of a unit. What cannot be read is not there."""
         query = f"select {what} from units where key = ? order by made desc limit 8"
         try:
-            return self._db.execute(query, (_key(start, limits),)).fetchall()
+            return self._query(query, _key(start, limits))
         except sqlite3.Error:
             self.count(dropped=1)
             return []
@@ -151,10 +168,25 @@ class Memo:
         """Nothing more is written once the disk is full, or the memo is broken."""
         if not self._lost:
             try:
-                self._db.execute(query, values)
+                self._query(query, *values)
             except sqlite3.Error:
                 self._lost = True
                 self.count(lost=1)
+
+    def _query(self, query: str, *values: object) -> list[Any]:
+        """What it gives. Raises sqlite3.Error; KeyboardInterrupt, while another process holds it,
+        which is waited for once."""
+        end = time.monotonic() + self._patience
+        while True:
+            try:
+                return self._db.execute(query, values).fetchall()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+                if time.monotonic() > end:
+                    self._patience = 0.0
+                    raise
+                signals.check()
 
 
 def _require_own(place: Path, uid: int, owner: int | None) -> None:
@@ -190,6 +222,6 @@ def _packed(result: UnitResult) -> bytes:
 
 
 def _unpacked(content: bytes) -> UnitResult:
-    """Raises BadValue, zlib.error."""
-    data = zlib.decompressobj().decompress(content, _MOST)
-    return typed_json(UnitResult, data, limit=_MOST)
+    """Of no more than a worker may say. Raises BadValue, zlib.error."""
+    data = zlib.decompressobj().decompress(content, MAX_FRAME)
+    return typed_json(UnitResult, data, limit=MAX_FRAME)

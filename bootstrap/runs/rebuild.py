@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import bootstrap
@@ -305,10 +306,14 @@ class _FailFast:
     def __call__(self, event: Event) -> None:
         self._provenance(event)
         if isinstance(event, Exited):
-            last = next(r for r in reversed(self._provenance.records) if r.pid == event.pid)
-            for version in last.writes:
-                path = tree_path(version.path)
-                if self._known.get(path, set()) - {version.sha256}:
+            records = self._provenance.records
+            last = next(r for r in reversed(records) if r.pid == event.pid)
+            # M2-Mesoplanet empties the file first that a child of it makes then.
+            versions = (version for record in records for version in record.writes)
+            now = {v.path: v for v in sorted(versions, key=attrgetter("order"))}
+            for name in dict.fromkeys(version.path for version in last.writes):
+                path = tree_path(name)
+                if self._known.get(path, set()) - {now[name].sha256}:
                     raise StoppedEarly(f"stopped at the first mismatch, {path} (--fail-fast)")
 
 

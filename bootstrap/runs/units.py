@@ -108,7 +108,7 @@ class UnitStep:
     name: str
     """Of a system call its handler's; `data`: what a process has written to a file since it was
     noted last; `output`: what it has written to a standard stream."""
-    calls: int
+    calls: Size
     """System calls that the process has ended by then."""
     numbers: tuple[int, ...] = ()
     """The handler's arguments, but for addresses; data: fd, first byte, capacity; output: fd."""

@@ -121,7 +121,7 @@ def read_head(checkout: Path) -> str:
 
 
 def _ref(git: Path, name: str) -> str:
-    if (git / name).is_file():
+    if os.path.isfile(git / name):  # a name may be too long for a file
         return _line(git / name)
     packed = git / "packed-refs"
     if packed.is_file():

@@ -25,6 +25,7 @@ verify --limit seconds=1.5 | --limit seconds=1.5: 1.5 is no number
 verify --limit no_such=1 | --limit no_such=1: not NAME=NUMBER
 verify --limit memory=12Q | --limit memory=12Q: 12Q is no number
 verify --limit memory= | --limit memory=: not NAME=NUMBER
+verify --limit memory=9999999999999999999 | is no number: digits (at most 18)
 verify --limit memory=K | --limit memory=K: K is no number
 verify --arch pdp11 | unknown architecture 'pdp11'; known: x86, AMD64
 verify --arch= | unknown architecture ''
@@ -64,6 +65,10 @@ verify --release embedded --entry kaem-optional-seed | no entry kaem-optional-se
 trace record -o t --arch all | --arch all: a trace is of one architecture
 trace record -o t --recheck -- ./any | --recheck goes with a bootstrap only
 verify --memo m --memo-check some --release embedded | --memo-check some: give a number, or all
+verify --memo m --memo-check 9999999999999999999 --release embedded | give a number, or all
+verify --memo m --memo-size 1Q --release embedded | --memo-size 1Q: 1Q is no number
+verify --memo= --release embedded | --memo '': name a file of its own
+verify --memo m --json ./m --release embedded | --memo m: name a file of its own
 verify --memo-check all --release embedded | --memo-check goes with --memo FILE
 verify --memo-owner 0 --release embedded | --memo-owner goes with --memo FILE
 verify --memo m --limit instructions=9 --release embedded | --memo goes with no limit

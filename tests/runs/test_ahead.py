@@ -24,7 +24,9 @@ from bootstrap.cli.progress import ShownProgress
 from bootstrap.cli.several import VerifyTask, rebuild_each
 from bootstrap.documents import encode, typed
 from bootstrap.instruments import default_engine
+from bootstrap.known import Known
 from bootstrap.known.schema import parse
+from bootstrap.linux.events import Exited
 from bootstrap.linux.limits import RunLimits
 from bootstrap.report import Product, Report, to_json_text
 from bootstrap.runs import ahead, pool, rebuild
@@ -40,8 +42,9 @@ from bootstrap.runs.deciding import core_tree
 from bootstrap.runs.modelled import opinions
 from bootstrap.runs.rebuild import Rebuilt
 from bootstrap.runs.recheck import rechecked
-from bootstrap.runs.units import Contradiction, DrivenMachine, UnitStart
+from bootstrap.runs.units import Contradiction, DrivenMachine, StoppedEarly, UnitStart
 from bootstrap.sources import Resolved
+from bootstrap.trace.lineage import FileVersion, ProcessRecord
 from tests.runs.tiny import ENTRY, embedded
 from tests.runs.works import ROOT, worker
 
@@ -364,6 +367,23 @@ def test_what_is_short_or_has_no_plan_is_run_in_order_unless_it_is_asked_for(
     assert [*tmp_path.iterdir()] == []
 
 
+def test_there_are_no_more_workers_than_units(
+    plan: RunPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has a thread of ours, and there is an end to these."""
+    asked: list[int] = []
+
+    def workers(jobs: int) -> Workers:
+        asked.append(jobs)
+        return Workers(1)
+
+    monkeypatch.setattr(ahead, "Workers", workers)
+    monkeypatch.setattr(ahead, "find_plan", lambda *_: plan)
+    view, entry, _ = rebuild.visible(embedded(), ENTRY)
+    with run_ahead([("x.plan", view, entry, RunLimits())], 1 << 70, learn=True):
+        assert asked == [1 + len(plan.units)]
+
+
 def waiting() -> None:
     """A run whose first unit never ends."""
     from bootstrap.signals import polite
@@ -421,6 +441,29 @@ def test_the_recheck_finds_a_worker_that_lies(plan: RunPlan) -> None:
     report = rechecked(done.report, done.findings, core_tree(resolved.tree), resolved.step)
     assert report.recheck is not None and report.recheck.result == "verified"
     assert any(text.startswith("hello ") for text in report.recheck.differences)
+
+
+def test_fail_fast_looks_at_what_is_there_when_a_program_ends() -> None:
+    """M2-Mesoplanet empties the file that a child of it makes then, and ends after the child."""
+    good, empty = "a" * 64, hashlib.sha256(b"").hexdigest()
+    exe = FileVersion("/m2", good, 1)
+    parent = ProcessRecord(1, 0, 1, exe, (), writes=[FileVersion("/made", empty, 0, order=1)])
+    child = ProcessRecord(2, 1, 1, exe, (), writes=[FileVersion("/made", good, 1, order=2)])
+
+    class Recorded:
+        records: ClassVar[list[ProcessRecord]] = [parent, child]
+
+        def __call__(self, event: object) -> None:
+            pass
+
+    fast = rebuild._FailFast([Known(path="made", sha256=good, from_="a test", kind="catalogue")])
+    fast._provenance = Recorded()  # type: ignore[assignment]
+    for pid in (2, 1):
+        fast(Exited(0, pid, 0, 0, None))
+    child.writes[:] = [FileVersion("/made", "b" * 64, 1, order=2)]
+    for pid in (2, 1):
+        with pytest.raises(StoppedEarly, match="first mismatch, made"):
+            fast(Exited(0, pid, 0, 0, None))
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

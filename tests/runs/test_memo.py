@@ -8,6 +8,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from bootstrap import signals
 from bootstrap.attest.evidence import evidence
 from bootstrap.core.errors import BadInput
 from bootstrap.instruments import default_engine
@@ -26,6 +28,7 @@ from bootstrap.runs.ahead import run_ahead
 from bootstrap.runs.memo import Memo
 from bootstrap.runs.rebuild import rebuild, visible
 from bootstrap.sources import Resolved, check_materials
+from tests.cli.command import bootstrap
 from tests.runs.tiny import ENTRY, embedded
 from tests.runs.works import ROOT
 
@@ -133,6 +136,16 @@ def before_there_was_time(place: Path) -> None:
         rows(place, "update units set made = ?, sha256 = ? where key = ?", -(1 << 62), right, key)
 
 
+def of_negative_calls(place: Path) -> None:
+    """Whole entries: what they say would be counted in the report."""
+    for key, made, maker, content in rows(place, "select key, made, maker, content from units"):
+        plain = json.loads(zlib.decompress(content))
+        plain["steps"][-1]["calls"] = -1
+        wrong = zlib.compress(json.dumps(plain).encode())
+        right = memos._checksum(key, made, maker, wrong)
+        rows(place, "update units set content = ?, sha256 = ? where key = ?", wrong, right, key)
+
+
 def cut(place: Path) -> None:
     os.truncate(place, place.stat().st_size * 2 // 3)
 
@@ -147,6 +160,7 @@ def cut(place: Path) -> None:
         of_another_maker,
         of_other_code,
         before_there_was_time,
+        of_negative_calls,
         cut,
     ],
 )
@@ -187,6 +201,14 @@ def test_a_lie_is_found_by_running_it_again(place: Path) -> None:
 def test_a_lie_that_is_believed_is_never_verified(place: Path) -> None:
     lie(place)
     assert run(place).result in ("mismatch", "error")
+
+
+def test_what_a_memo_says_of_its_maker_does_nothing_to_a_terminal(place: Path) -> None:
+    for key, made, content in rows(place, "select key, made, content from units"):
+        right = memos._checksum(key, made, "\x1b[31mred", content)
+        rows(place, "update units set maker = '\x1b[31mred', sha256 = ? where key = ?", right, key)
+    done = bootstrap("verify", "--release", "embedded", "--memo", str(place), "--quiet")
+    assert done.status == 4 and "red" in done.stdout and "\x1b" not in done.stdout
 
 
 def test_only_what_a_change_reaches_is_run(place: Path) -> None:
@@ -236,10 +258,38 @@ def test_what_others_can_put_beside_it_is_not_read(place: Path, tmp_path: Path) 
         Memo(place)
     journal.unlink()
     tmp_path.chmod(0o1777)
-    with pytest.raises(BadInput, match="everybody may write to its folder"):
+    with pytest.raises(BadInput, match="others may write to its folder"):
         Memo(place)
     tmp_path.chmod(0o755)
     Memo(place).close()
+
+
+def test_a_memo_in_the_folder_of_another_user(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = Path.stat
+
+    def foreign(path: Path, **how: Any) -> os.stat_result:
+        found = stat(path, **how)
+        return os.stat_result((*found[:4], 1234567, *found[5:])) if path == place.parent else found
+
+    monkeypatch.setattr(Path, "stat", foreign)
+    with pytest.raises(BadInput, match="others may write to its folder"):
+        Memo(place)
+    Memo(place, owner=1234567).close()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "create trigger more before insert on units begin delete from units; end",
+        "create view more as select 1",
+        "create table more (x)",
+    ],
+)
+def test_a_memo_has_one_table_and_no_code(more: str, place: Path) -> None:
+    """A view that never ends could not even be interrupted."""
+    rows(place, more)
+    with pytest.raises(BadInput, match="is no memo"):
+        Memo(place)
 
 
 def test_the_library_that_is_loaded_is_of_the_code(
@@ -279,6 +329,7 @@ def test_two_at_once_lose_nothing(place: Path, tmp_path: Path) -> None:
 
 def test_its_size_has_an_end(tmp_path: Path) -> None:
     place = tmp_path / "memo"
+    run(tmp_path / "large", size=1 << 70)
     report = run(place, size=4000)
     assert used(report) == (0, UNITS, 0)
     [(count, total)] = rows(place, "select count(*), sum(length(content)) from units")
@@ -291,6 +342,41 @@ def test_a_full_disk_ends_no_run(tmp_path: Path) -> None:
         report = remembered(memo)
     assert report.result == "verified" and report.memo is not None
     assert report.memo.lost == 1
+
+
+def test_a_disk_that_is_full_from_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = sqlite3.connect
+
+    def full(place: object, **how: Any) -> sqlite3.Connection:
+        db: sqlite3.Connection = connect(str(place), **how)
+        if place != ":memory:":
+            db.execute("pragma max_page_count = 1")
+        return db
+
+    monkeypatch.setattr(sqlite3, "connect", full)
+    report = run(tmp_path / "memo")
+    assert (report.result, used(report)) == ("verified", (0, UNITS, 0))
+    assert report.memo is not None and report.memo.lost == 1
+
+
+def test_a_memo_that_another_process_holds(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for once, and a signal ends the wait."""
+    with closing(Memo(place)) as memo, closing(sqlite3.connect(place)) as other:
+        other.execute("begin exclusive")
+        memo._patience = 0.5
+        report = remembered(memo)
+        assert report.result == "verified" and report.memo is not None
+        assert report.memo.believed == 0 and report.memo.ran == UNITS
+        assert memo._patience == 0 and report.memo.lost == 1
+
+        def interrupted() -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(signals, "check", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Memo(place)
 
 
 def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:

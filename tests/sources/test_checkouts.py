@@ -23,7 +23,14 @@ from bootstrap.sources.checkouts import (
     identify_checkout,
     load_checkout,
 )
-from bootstrap.sources.git import GITLINK, IndexEntry, read_head, read_index, write_index
+from bootstrap.sources.git import (
+    GITLINK,
+    IndexEntry,
+    find_commit,
+    read_head,
+    read_index,
+    write_index,
+)
 
 GIT = {
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -244,6 +251,8 @@ def test_the_commit_wherever_git_keeps_it(clone: Path, tmp_path: Path) -> None:
     assert read_head(tmp_path / "tree") == commit
     git(clone, "checkout", "-q", "--detach")
     assert read_head(clone) == commit
+    with pytest.raises(BadInput, match="is none there: name a commit, a branch or a tag"):
+        find_commit(clone, "a" * 5000)
     for text in ("ref: refs/heads/none\n", "ref: ../../x\n", "what\n"):
         (clone / ".git/HEAD").write_text(text)
         with pytest.raises(BadInput, match=r"HEAD: (leads to no commit|names no branch): "):
