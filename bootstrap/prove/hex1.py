@@ -165,9 +165,8 @@ class _Hex1Walk:
         """Raises NotProven."""
         m, word = self._fresh, self._word
         argv = [m.load(m.stack + n * word, word) for n in (2, 3)]  # before it can store there
-        for file, due, descriptor in zip(
-            argv, ((0,), (0x241, 0o700)), (self._in, self._out), strict=True
-        ):  # the first to be read, the second to be written
+        opens = ((0,), self._in), ((0x241, 0o700), self._out)  # to be read, and to be written
+        for file, (due, descriptor) in zip(argv, opens, strict=True):
             name, given = m.run()
             if name != "open" or not same(given[0], file) or given[1 : 1 + len(due)] != due:
                 raise NotProven(f"it does not open its two arguments as hex1 does, at {m.pc:#x}")

@@ -43,12 +43,6 @@ class Finding(NamedTuple):
     then: str
 
 
-_ARGUMENTS = Finding(
-    "arguments are missing or too many",
-    "the second and third word above argc are opened, whatever they are",
-)
-
-
 @dataclass(frozen=True)
 class Proof:
     """What is known of a seed. Proven only where ``refused`` is empty."""
@@ -83,7 +77,8 @@ def prove(seed: bytes, abi: Arch, most: int, notify: Notify = lambda _text: None
         status, line = check.decide(text.encode(), seed)
         refused = line.removeprefix("NOT proven: ") if status else ""
         if not refused:  # the walk did not try every argc
-            findings += (_ARGUMENTS,)
+            opened = "the second and third word above argc are opened, whatever they are"
+            findings += (Finding("arguments are missing or too many", opened),)
     return Proof(seed, abi, found, relation, text, refused, findings)
 
 
