@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -15,7 +16,7 @@ from bootstrap.core.release import KnownValue, Release, Tree, from_answers
 from bootstrap.core.verdict import ComparedFile, compare
 from bootstrap.linux.limits import with_options
 from bootstrap.machines import stage0
-from bootstrap.machines.builder_hex0 import MachineOpinion, build
+from bootstrap.machines.builder_hex0 import MOST_PRINTED, MachineOpinion, build
 from bootstrap.machines.call_log import name
 from bootstrap.machines.knight import KnightLimits
 from bootstrap.machines.pc import PcLimits
@@ -250,12 +251,14 @@ def _uefi(args: argparse.Namespace) -> _Found:
     # As its Makefile lays out a disk: the firmware starts this path by itself, without arguments.
     files[_UEFI_BOOT] = files.pop(_UEFI_SEED)
     volume = UefiVolume.of(files, tree.folders | {"EFI", "EFI/BOOT"})
-    printed: list[str] = []
+    printed = io.StringIO()
     stopped, failed = "", False
     with LiveLine(args.quiet) as live:
 
         def show(text: str) -> None:
-            printed.append(text)
+            printed.write(text)
+            if printed.tell() > MOST_PRINTED:
+                raise GuestFailed(f"limit: it printed more than {MOST_PRINTED} characters")
             live.show(f"uefi: {text.strip()}")
 
         machine = Uefi(volume, show, limits)
@@ -277,7 +280,7 @@ def _uefi(args: argparse.Namespace) -> _Found:
         f"  tree       {tree.digest}",
         *(f"  made       {path}" for path in made if path not in matches),
         *_artifact_lines(compared, all_of_them=True),
-        f"  last       {(''.join(printed).strip().splitlines() or ['nothing'])[-1]}",
+        f"  last       {(printed.getvalue().strip().splitlines() or ['nothing'])[-1]}",
         f"  stopped    {stopped or 'at the end of its script'}",
         f"{verdict}: {count(len(made), 'file')} made; {good} of {len(compared)} are as the tree's "
         f"own {_UEFI_ANSWERS} has them. Nothing is known here of its sources. An opinion, no "
@@ -293,7 +296,7 @@ def _uefi(args: argparse.Namespace) -> _Found:
             {"path": path, "sha256": made.get(path), "matches": matches.get(path)}
             for path in sorted({*made, *matches})
         ],
-        "console": "".join(printed),
+        "console": printed.getvalue(),
     }
     if failed:
         return ExitStatus.GUEST_FAILED, fields, lines

@@ -34,6 +34,7 @@ _NAMES, _NAME_SIZE = 0x200000, 1024
 _FILES, _FILE = 0x1000000, struct.Struct("<4xII4x")
 """Per file: address and length."""
 _FIRST_FILE, _MOST_FILES = 4, 14336
+MOST_PRINTED = 16 << 20
 _PAD = 1 << 20
 """The shell reads 32 KiB at a time; an image ends with zeros, which end the commands."""
 
@@ -207,6 +208,8 @@ def build(
     printed = bytearray()
 
     def show(byte: int) -> None:
+        if len(printed) == MOST_PRINTED:
+            raise GuestFailed(f"limit: it printed more than {MOST_PRINTED} bytes")
         printed.append(byte)
         console(byte)
 

@@ -4,6 +4,9 @@ There is no clock. RDTSC would give the host's counter, and in ring 0, where boo
 programs run, nothing refuses it (CR4.TSD is for the others), nor has Unicorn a hook for it. So each
 block is looked at once, as it is translated and before it runs, for the instructions that are
 served here. The CPU model has no RDTSCP, RDRAND and RDSEED.
+
+The TLB is filled by a hook, as in core/cpu.py, which says why: a page becomes executable in it once
+code was fetched from it, and what is written from outside to such a page drops its translations.
 """
 
 import ctypes
@@ -15,16 +18,22 @@ from collections.abc import Callable, Iterator, Sequence
 from unicorn import Uc, UcError
 from unicorn import unicorn_const as uc
 from unicorn import x86_const as x86
-from unicorn.unicorn_py3.unicorn import uc_tb, uclib
+from unicorn.unicorn_py3.unicorn import uc_tb, uc_tlb_entry, uclib
 
 from bootstrap import signals
 from bootstrap.core.errors import BadInput, GuestFailed
+from bootstrap.instruments.exit_checks import leave_out
 from bootstrap.linux.slices import ticking
 
 _TICK = 0.1
 _LONGEST = 15
 """Bytes of an instruction (Intel SDM volume 2, 2.3.11)."""
 MEGABYTE = 1 << 20
+PAGE = 4096
+FILL = ctypes.CFUNCTYPE(
+    ctypes.c_bool, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int, ctypes.POINTER(uc_tlb_entry),
+    ctypes.c_void_p,
+)  # fmt: skip
 _PREFIXES = bytes.fromhex("26 2e 36 3e 64 65 66 67 f0 f2 f3")
 _REX = bytes(range(0x40, 0x50))
 _NO_RESERVE = 0x4000
@@ -110,16 +119,58 @@ class X86Machine(ABC):
         }
         """What is done before an instruction that begins so, at its address."""
         self._found: set[int] = set()
+        self._first = first
+        self._fetched = (ctypes.c_ubyte * (memory // PAGE))()
+        """Of each page, whether code was fetched from it."""
+        self._bad: int | None = None
+        """An address beyond the memory that was asked for."""
+        self.uc.ctl_set_tlb_mode(uc.UC_TLB_VIRTUAL)
+        self._filled = FILL(self._fill)
         self._translated = _TRANSLATED(self._look_at_block)
         add_hook(self.uc, uc.UC_HOOK_EDGE_GENERATED, self._translated)
 
     @abstractmethod
-    def read(self, at: int, size: int) -> bytes:
-        """Memory: fewer bytes where there are no more."""
-
-    @abstractmethod
     def place(self) -> str:
         """Registers in a line, for messages."""
+
+    def _stop_between_blocks(self) -> None:
+        """No hook need end the machine within a block: it runs faster."""
+        leave_out(self.uc._uch)
+
+    # Memory.
+
+    def _fill(
+        self, _uc: int, addr: int, kind: int, out: "ctypes._Pointer[uc_tlb_entry]", _user: int
+    ) -> bool:
+        """unicorn.h, uc_cb_tlbevent_t: all of the memory may be read and written."""
+        page = (addr - self._first) // PAGE
+        if not 0 <= page < len(self._fetched):
+            self._bad = addr
+            return False
+        if kind == uc.UC_MEM_FETCH:
+            self._fetched[page] = 1
+        entry = out.contents
+        entry.paddr = addr // PAGE * PAGE
+        entry.perms = uc.UC_PROT_ALL if self._fetched[page] else uc.UC_PROT_READ | uc.UC_PROT_WRITE
+        return True
+
+    def holds(self, at: int, size: int) -> bool:
+        """Whether all of this is memory."""
+        return self._first <= at <= at + size <= self._first + len(self.ram)
+
+    def read(self, at: int, size: int) -> bytes:
+        """Memory: fewer bytes at its end, none below its beginning."""
+        at -= self._first
+        return self.ram[at : at + size] if at >= 0 else b""
+
+    def store(self, at: int, data: bytes) -> None:
+        """Write to memory from outside. Raises GuestFailed beyond its end."""
+        if not self.holds(at, len(data)):
+            raise GuestFailed(f"{len(data)} bytes at {at:#x} are beyond the memory")
+        begin, end = at - self._first, at - self._first + len(data)
+        self.ram[begin:end] = data
+        if data and any(self._fetched[begin // PAGE : (end - 1) // PAGE + 1]):
+            self.uc.ctl_remove_cache(at, at + len(data))
 
     # Instructions that are served here.
 
@@ -177,11 +228,10 @@ class X86Machine(ABC):
         self.fail(GuestFailed(why))
         return 0
 
-    def _emulate(self, begin: int, seconds: int, where: Callable[[], str] = lambda: "") -> None:
+    def _emulate(self, begin: int, seconds: int) -> None:
         """Until a hook stops it, or for so many seconds of CPU; 0 is no limit.
 
-        `where` goes with a fault of the engine. Raises GuestFailed, with the place;
-        KeyboardInterrupt; and what was given to `fail`.
+        Raises GuestFailed, with the place; KeyboardInterrupt; and what was given to `fail`.
         """
         began, late = time.process_time(), False
 
@@ -195,8 +245,9 @@ class X86Machine(ABC):
             try:
                 self.uc.emu_start(begin, 0)
             except UcError as error:
+                where = "" if self._bad is None else f", at {self._bad:#x}, beyond the memory"
                 if self._error is None:
-                    self.fail(GuestFailed(f"the machine stopped: {error}{where()}"))
+                    self.fail(GuestFailed(f"the machine stopped: {error}{where}"))
         signals.check()
         if late and self._error is None:
             more = "(--limit seconds=NUMBER raises it)"

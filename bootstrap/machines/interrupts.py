@@ -10,20 +10,16 @@ from pathlib import Path
 from unicorn import Uc
 from unicorn import unicorn_const as uc
 from unicorn import x86_const as x86
-from unicorn.unicorn_py3.unicorn import uc_tlb_entry, uclib
+from unicorn.unicorn_py3.unicorn import uclib
 
 from bootstrap.core.errors import BadInput
-from bootstrap.machines.emulation import add_hook
+from bootstrap.machines.emulation import FILL, add_hook
 
 FRAME = struct.Struct("<III")
 """EIP, CS and EFLAGS, as an interrupt pushes them in protected mode."""
 _NOTED = struct.Struct("<III8s")
 """`noted` of interrupts.c: descriptor, count, result, bytes."""
 _SLOW = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
-FILL = ctypes.CFUNCTYPE(
-    ctypes.c_bool, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int, ctypes.POINTER(uc_tlb_entry),
-    ctypes.c_void_p,
-)  # fmt: skip
 _ASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64)
 _MOST_POINTS, _LOOK = 64, 1 << 16
 _REGISTERS = (
@@ -145,7 +141,7 @@ class NativeInterrupts:
             setattr(state, name, ctypes.cast(uclib[name], ctypes.c_void_p).value)
         state.ram, state.ram_size = ctypes.addressof(ram), len(ram)
         state.fetched, state.remove_cache = ctypes.addressof(fetched), _REMOVE_CACHE
-        state.most = most
+        state.most = min(most, (1 << 64) - 1)
         state.regs[:] = _REGISTERS
         if plain is not None:
             state.watched, state.user, state.ebx = plain.vector, plain.user, x86.UC_X86_REG_EBX

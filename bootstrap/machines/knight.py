@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from bootstrap import signals
-from bootstrap.core.errors import GuestFailed
+from bootstrap.core.errors import BadInput, GuestFailed
 
 MASK = 0xFFFFFFFF
 _LONGEST = 6
@@ -60,7 +60,7 @@ class Tape:
 class Knight:
     """Runs a ROM from address 0. `console` gets each byte for the terminal, `key` gives one or -1.
 
-    Raises GuestFailed for a ROM that is larger than the memory.
+    Raises GuestFailed for a ROM that is larger than the memory, BadInput for too much of this.
     """
 
     def __init__(
@@ -71,6 +71,8 @@ class Knight:
         key: Callable[[], int] = lambda: -1,
         limits: KnightLimits = KnightLimits(),
     ) -> None:
+        if limits.memory > MASK + 1:
+            raise BadInput(f"memory: {limits.memory} bytes are more than 32 bits address")
         if len(rom) > limits.memory:
             raise GuestFailed(f"a ROM of {len(rom)} bytes, and {limits.memory} bytes of memory")
         self.limits = limits

@@ -9,12 +9,9 @@ calls as in Ralf Brown's Interrupt List: INT 10H AH=0EH, INT 13H AH=00H, 02H, 42
 AX=E820H, 2400H and 2401H, INT 16H AH=00H and 01H.
 
 Unicorn runs the CPU in its 32-bit mode with CR0.PE cleared: only so can it go on at an address
-beyond 64 KiB. It calls the hook for each interrupt and exception; EIP is then after the `int`. The
-TLB is filled by a hook, as in core/cpu.py, which says why: a page becomes executable in it once
-code was fetched from it, and what is written from outside to such a page drops its translations.
+beyond 64 KiB. It calls the hook for each interrupt and exception; EIP is then after the `int`.
 """
 
-import ctypes
 import mmap
 import struct
 from collections.abc import Callable
@@ -22,14 +19,11 @@ from dataclasses import dataclass
 
 from unicorn import unicorn_const as uc
 from unicorn import x86_const as x86
-from unicorn.unicorn_py3.unicorn import uc_tlb_entry
 
 from bootstrap.core.errors import GuestFailed
-from bootstrap.instruments.exit_checks import leave_out
 from bootstrap.machines.disk import HEADS, PER_TRACK, SECTOR, Disk
-from bootstrap.machines.emulation import MEGABYTE, X86Machine, add_hook, positions
+from bootstrap.machines.emulation import MEGABYTE, PAGE, X86Machine, add_hook, positions
 from bootstrap.machines.interrupts import (
-    FILL,
     FRAME,
     NativeInterrupts,
     PlainCalls,
@@ -45,13 +39,14 @@ RESET = 0xFFFF0
 _NO_CODE = 0xA0000
 """From here to RESET a PC has video memory and its firmware: nothing to jump to."""
 _PE, _CARRY, _IF_TF = 1, 1, 0x300
-_REP_STOSB = b"\xf3\xaa"
+_REP_STOSB, _TO_CONTROL = b"\xf3\xaa", b"\x0f\x22"
+_GENERAL = "eax ecx edx ebx esp ebp esi edi".split()
+"""As instructions number them."""
 _PACKET = struct.Struct("<BBHHHQ")
 """Disk address packet: size, reserved, sectors, offset, segment, first sector."""
 _SMAP = 0x534D4150
 _NO_SECTOR = 4
 """INT 13H's status: sector not found."""
-_PAGE = 4096
 _REGISTERS = ("eax", "ebx", "ecx", "edx", "esi", "edi", "ebp", "esp", "cs", "ds", "es", "ss")
 _NAMES = {
     0: "divide error", 1: "debug exception", 3: "breakpoint", 4: "overflow", 5: "out of bounds",
@@ -120,12 +115,8 @@ class Pc(X86Machine):
         self._peeked: int | None = None
         self._watch = watch
         super().__init__(uc.UC_MODE_32, "the machine", "eip", limits.memory)
-        self._served[_REP_STOSB] = self._clear
+        self._served |= {_REP_STOSB: self._clear, _TO_CONTROL: self._to_control}
         self.uc.ctl_set_exits([RESET])
-        self._fetched = (ctypes.c_ubyte * (limits.memory // _PAGE))()
-        """Of each page, whether code was fetched from it."""
-        self._bad: int | None = None
-        """An address beyond the memory that was asked for."""
         plain = None if watch is None else watch.plain
         library = load() if native else None
         if steps is not None:
@@ -140,11 +131,9 @@ class Pc(X86Machine):
         """Interrupts through the guest's own gates, by vector and AL (counted in Python)."""
         self._add_hooks()
         if steps is None:  # no other hook ends the machine within a block
-            leave_out(self.uc._uch)
+            self._stop_between_blocks()
 
     def _add_hooks(self) -> None:
-        self.uc.ctl_set_tlb_mode(uc.UC_TLB_VIRTUAL)
-        self._filled = FILL(self._fill)
         if self.native is None:
             self.uc.hook_add(uc.UC_HOOK_INTR, lambda _uc, vector, _: self._take(vector))
             add_hook(self.uc, uc.UC_HOOK_TLB_FILL, self._filled)
@@ -161,34 +150,6 @@ class Pc(X86Machine):
                 lambda _uc, port, *_, name=name: self.refuse(f"{name}: no device at {port:#x}"),
                 None, 1, 0, number,
             )  # fmt: skip
-
-    def _fill(
-        self, _uc: int, addr: int, kind: int, out: "ctypes._Pointer[uc_tlb_entry]", _user: int
-    ) -> bool:
-        """unicorn.h, uc_cb_tlbevent_t: all of the memory may be read and written."""
-        if addr >= self.limits.memory:
-            self._bad = addr
-            return False
-        page = addr // _PAGE
-        if kind == uc.UC_MEM_FETCH:
-            self._fetched[page] = 1
-        entry = out.contents
-        entry.paddr = page * _PAGE
-        entry.perms = uc.UC_PROT_ALL if self._fetched[page] else uc.UC_PROT_READ | uc.UC_PROT_WRITE
-        return True
-
-    def read(self, at: int, size: int) -> bytes:
-        """Memory: fewer bytes at its end."""
-        return self.ram[at : at + size]
-
-    def store(self, at: int, data: bytes) -> None:
-        """Write to memory from outside. Raises GuestFailed beyond its end."""
-        end = at + len(data)
-        if end > self.limits.memory:
-            raise GuestFailed(f"{len(data)} bytes at {at:#x} are beyond the end of the memory")
-        self.ram[at:end] = data
-        if data and any(self._fetched[at // _PAGE : (end - 1) // _PAGE + 1]):
-            self.uc.ctl_remove_cache(at, end)
 
     def _clear(self, _at: int) -> None:
         """`rep stosb` that clears: whole pages are dropped. What memory holds after it is the same.
@@ -208,11 +169,18 @@ class Pc(X86Machine):
             self.ram.madvise(mmap.MADV_DONTNEED, low, high - low)
             self.store(start, bytes(low - start))
             self.store(high, bytes(end - high))
-            for page in positions(bytes(self._fetched)[: high // _PAGE], b"\1"):
-                if page >= low // _PAGE:
-                    self.uc.ctl_remove_cache(page * _PAGE, (page + 1) * _PAGE)
+            for page in positions(bytes(self._fetched)[: high // PAGE], b"\1"):
+                if page >= low // PAGE:
+                    self.uc.ctl_remove_cache(page * PAGE, (page + 1) * PAGE)
         write("edi", end)
         write("ecx", 0)
+
+    def _to_control(self, at: int) -> None:
+        """MOV to CR0: the TLB is filled as if there were no paging, so there is none to turn on."""
+        code = self.read(at, 16)
+        kind = code[code.index(_TO_CONTROL) + 2]
+        if not kind >> 3 & 7 and self.register(_GENERAL[kind & 7]) >> 31:
+            self.refuse(f"mov cr0 at {at:#x}: there is no paging")
 
     # Running.
 
@@ -224,14 +192,11 @@ class Pc(X86Machine):
         """
         self._hand_over()
         try:
-            self._emulate(BOOT, self.limits.seconds, self._beyond)
+            self._emulate(BOOT, self.limits.seconds)
         finally:
             if self.native is not None:
                 self.native.report()
         return "reboot" if self.pc == RESET else "halted"
-
-    def _beyond(self) -> str:
-        return "" if self._bad is None else f", at {self._bad:#x}, beyond the memory"
 
     def _hand_over(self) -> None:
         """Real mode, segments 0, the boot sector at 0:7C00, the drive's number in DL."""

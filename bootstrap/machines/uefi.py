@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from unicorn import unicorn_const as uc
 
 from bootstrap.core.errors import BadInput, GuestFailed, printable
-from bootstrap.machines.emulation import Registers, X86Machine, add_hook
+from bootstrap.machines.emulation import PAGE, Registers, X86Machine, add_hook
 
 SUCCESS = 0
 _ERROR = 1 << 63
@@ -81,7 +81,6 @@ _Handler = Callable[..., int | None]
 """Serves a call: its first six arguments to its status; None, if it set where it goes on."""
 _INFO = struct.Struct("<3Q48xQ")
 """EFI_FILE_INFO but for the name after it: its size, the file's, that on the disk, attributes."""
-_PAGE = 4096
 _TRAPS = 0x1000
 """Where the services are called: one address each, up to the end of the page."""
 _TABLES, _HEAP = 0x2000, 0x10000
@@ -154,10 +153,6 @@ class _NotThere(Exception):
     """A pointer to memory that is not there."""
 
 
-def _pages(at: int, size: int) -> range:
-    return range(at // _PAGE, (at + size - 1) // _PAGE + 1)
-
-
 class Uefi(X86Machine):
     """Runs one program, and those that it loads, on a volume. `console` gets what is printed."""
 
@@ -172,7 +167,8 @@ class Uefi(X86Machine):
         self.limits = limits
         self._console = console
         self._status: int | None = None
-        self._size = sum(map(len, volume.files.values()))
+        self._size = sum(len(path) + len(data) for path, data in volume.files.items())
+        """Of the files, with their names."""
         self._files: dict[int, _UefiFile] = {}
         self._images: dict[int, _LoadedImage] = {}
         """By handle, which is also the address of the loaded-image protocol."""
@@ -182,11 +178,11 @@ class Uefi(X86Machine):
         self._variables: dict[tuple[bytes, bytes], bytes] = {}
         """By vendor and name."""
         self._next = _HEAP
-        self._code: set[int] = set()
-        """Pages that have code which the engine translated."""
         self._traps: list[tuple[str, _Handler | None]] = []
         self._arguments = Registers(self.uc, "rsp", "rcx", "rdx", "r8", "r9")
         self._result = Registers(self.uc, "rax")
+        add_hook(self.uc, uc.UC_HOOK_TLB_FILL, self._filled)
+        self._stop_between_blocks()
         self._write(_TRAPS, _RET * (_TABLES - _TRAPS))
         self._make_tables()
         self._called = _CALLED(lambda _uc, at, _size, _: self._serve(at))
@@ -236,31 +232,18 @@ class Uefi(X86Machine):
 
     # Memory.
 
-    def read(self, at: int, size: int) -> bytes:
-        """Memory: fewer bytes at its ends."""
-        return self.ram[at - _TRAPS : at - _TRAPS + size] if at >= _TRAPS else b""
-
-    def _look(self, start: int, size: int) -> bool:
-        self._code.update(_pages(start, size))
-        return super()._look(start, size)
-
     def _write(self, at: int, data: bytes) -> None:
-        """The engine goes on with what it translated, unless it is told."""
-        first, end = at - _TRAPS, at - _TRAPS + len(data)
-        if not 0 <= first <= end <= self.limits.memory:
+        if not self.holds(at, len(data)):
             raise _NotThere
-        self.ram[first:end] = data
-        if data and not self._code.isdisjoint(_pages(at, len(data))):
-            self.uc.ctl_remove_cache(at, at + len(data))
+        self.store(at, data)
 
     def _put(self, at: int, *quads: int) -> None:
         self._write(at, struct.pack(f"<{len(quads)}Q", *quads))
 
     def _read_memory(self, at: int, size: int) -> bytes:
-        first, end = at - _TRAPS, at - _TRAPS + size
-        if not 0 <= first <= end <= self.limits.memory:
+        if not self.holds(at, size):
             raise _NotThere
-        return self.ram[first:end]
+        return self.read(at, size)
 
     def _quad(self, at: int) -> int:
         return int.from_bytes(self._read_memory(at, 8), "little")
@@ -284,7 +267,7 @@ class Uefi(X86Machine):
         if free := self._free.get(size):
             at = free.pop()
         else:
-            at = -(-self._next // _PAGE) * _PAGE if size >= _PAGE else self._next
+            at = -(-self._next // PAGE) * PAGE if size >= PAGE else self._next
             if at + size > _TRAPS + self.limits.memory - _STACK:
                 return None
             self._next = at + size
@@ -298,10 +281,10 @@ class Uefi(X86Machine):
     def _allocate_pages(self, how: int, _kind: int, pages: int, result: int, *_: int) -> int:
         if how:
             raise GuestFailed("AllocatePages: at or below an address: this firmware cannot do that")
-        return self._give(self._allocate(pages * _PAGE), result)
+        return self._give(self._allocate(pages * PAGE), result)
 
     def _free_pages(self, at: int, pages: int, *_: int) -> int:
-        if self._pools.get(at, pages * _PAGE) != pages * _PAGE:
+        if self._pools.get(at, pages * PAGE) != pages * PAGE:
             raise GuestFailed("FreePages: of a part: this firmware cannot do that")
         return self._free_pool(at)
 
@@ -352,7 +335,7 @@ class Uefi(X86Machine):
                 raise BadInput("is not for any address, and this firmware does no relocations")
             if header.SizeOfImage > self.limits.memory:
                 raise BadInput(f"wants {header.SizeOfImage} bytes of memory")
-            base = self._allocate(header.SizeOfImage + _PAGE)
+            base = self._allocate(header.SizeOfImage + PAGE)
             if base is None:
                 raise BadInput("there is no memory for it")
             for section in pe.sections:
@@ -388,26 +371,26 @@ class Uefi(X86Machine):
         return self._give(self._new_image(base, entry, self._device, 0, 0), result)
 
     def _start_image(self, handle: int, _exit_size: int, *_: int) -> int | None:
-        """Call its entry; what it returns to is `_return`. None: the program goes on elsewhere."""
+        """Call its entry, by the `ret` after this; what it returns to is `_return`."""
         image = self._images.get(handle)
         if image is None or image.caller_rsp is not None:
             return INVALID
         rsp = self.register("rsp")
-        self._enter(handle, rsp, (rsp & ~15) - 0x28)
+        self._enter(handle, rsp, (rsp & ~15) - 0x30)
         return None
 
     def _enter(self, handle: int, caller_rsp: int, rsp: int) -> None:
         image = self._images[handle]
         image.caller_rsp = caller_rsp
         self._running.append(handle)
-        self._put(rsp, self._return)
+        self._put(rsp, image.entry, self._return)
         self.set_register("rsp", rsp)
         self.set_register("rcx", handle)
         self.set_register("rdx", self._system)
-        self.set_register("rip", image.entry)
 
     def _exit_by_return(self, *_: int) -> None:
-        self._exit(0, self.register("rax"))
+        if self._running:
+            self._exit(0, self.register("rax"))
 
     def _exit(self, _handle: int, status: int, *_: int) -> None:
         """The running image ends and gives back its memory; its caller gets the status."""
@@ -416,11 +399,9 @@ class Uefi(X86Machine):
         assert image.caller_rsp is not None
         self._free_pool(handle)
         self._free_pool(image.base)
-        if self._running:
-            self.set_register("rax", status)
-            self.set_register("rsp", image.caller_rsp + 8)
-            self.set_register("rip", self._quad(image.caller_rsp))
-        else:
+        self.set_register("rax", status)
+        self.set_register("rsp", image.caller_rsp)
+        if not self._running:
             self._status = status
             self.uc.emu_stop()
 
@@ -429,9 +410,11 @@ class Uefi(X86Machine):
     def run(self, handle: int) -> int:
         """Start a loaded image; its status. Raises GuestFailed, KeyboardInterrupt."""
         top = _TRAPS + self.limits.memory - 0x1000
-        self._enter(handle, top, top - 0x28)
+        self._put(top, self._return)
+        self._enter(handle, top, top - 0x30)
         entry = self._images[handle].entry
         self._look(entry, _IN_ONE_BLOCK)
+        self.set_register("rsp", top - 0x28)
         self._emulate(entry, self.limits.seconds)
         if self._status is None:
             raise GuestFailed(f"the machine stopped [{self.place()}]")
@@ -580,6 +563,7 @@ class Uefi(X86Machine):
             if above is None or above not in self.volume.folders:
                 return NOT_FOUND
             there = f"{above}/{parts[-1]}".lstrip("/")
+            self._grow(len(there), there)
             if attributes & _DIRECTORY:
                 self.volume.folders.add(there)
             else:
@@ -601,7 +585,8 @@ class Uefi(X86Machine):
         self._free_pool(handle)
         if file.is_folder or not file.writable:
             return _NOT_DELETED
-        self._size -= len(self.volume.files.pop(file.path, b""))
+        if (content := self.volume.files.pop(file.path, None)) is not None:
+            self._size -= len(file.path) + len(content)
         self.volume.changed.discard(file.path)
         return SUCCESS
 
@@ -634,15 +619,17 @@ class Uefi(X86Machine):
     def _changing(self, file: _UefiFile, size: int) -> bytearray:
         """The content of a file that is to have so many bytes. Raises GuestFailed over a limit."""
         content = self.volume.files[file.path]
-        after = self._size + size - len(content)
-        if after > self.limits.files:
-            raise GuestFailed(
-                f"limit: with {printable(file.path)} of {size} bytes the files have more than "
-                f"{self.limits.files} (--limit files=BYTES raises it)"
-            )
-        self._size = after
+        self._grow(size - len(content), file.path)
         self.volume.changed.add(file.path)
         return content
+
+    def _grow(self, size: int, path: str) -> None:
+        if self._size + size > self.limits.files:
+            raise GuestFailed(
+                f"limit: with {printable(path):.200} the files and their names have more than "
+                f"{self.limits.files} bytes (--limit files=BYTES raises it)"
+            )
+        self._size += size
 
     def _get_position(self, file: _UefiFile, result: int, *_: int) -> int:
         return self._give(file.offset, result)

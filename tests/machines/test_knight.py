@@ -117,6 +117,8 @@ def test_what_it_cannot_do_stops_it(code: str, why: str) -> None:
         run(code, r1=0x1100 if code.startswith("42") else 0)
     with pytest.raises(GuestFailed, match="a ROM of 5000 bytes"):
         Knight(bytes(5000), limits=LIMITS)
+    with pytest.raises(BadInput, match="more than 32 bits address"):
+        Knight(b"", limits=KnightLimits(memory=1 << 70))
 
 
 @given(st.binary(min_size=6, max_size=6))

@@ -129,6 +129,8 @@ def test_a_debugger_is_asked_before_what_it_chose(
         ("e464", r"in: no device at 0x64 \[real mode, 0000:7c"),
         ("b0fe e664", "out: no device at 0x64"),
         ("ea000000e0", r"the guest runs at 0xe0000: there is no code \[real mode, e000:0000"),
+        ("660d00000080 0f22c0", r"mov cr0 at 0x7c12: there is no paging \[real mode, 0000:7c"),
+        ("6681cb00000080 0f22c3", "mov cr0 at 0x7c13: there is no paging"),
         ("0f31", r"rdtsc at 0x7c0c: there is no clock \[real mode, 0000:7c"),
         ("eb00 66f30f31", "rdtsc at 0x7c0e: there is no clock"),
         # call a ret, write rdtsc over it, and go there

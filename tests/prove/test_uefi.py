@@ -74,7 +74,7 @@ def started(seed: bytes, machine: _Walked) -> str:
     except _EndedTwice:
         return ""
     except GuestFailed as error:
-        assert "Invalid memory read" in str(error)
+        assert "beyond the memory" in str(error)
         return "a fault"
 
 
