@@ -85,14 +85,16 @@ def _checkout_lines(identity: Identity) -> Iterator[str]:
 
 def _artifact_lines(artifacts: Iterable[ComparedFile], all_of_them: bool = False) -> Iterator[str]:
     for file in artifacts:
-        if file.matches:
-            if all_of_them:
-                yield f"  ✓ {file.path}"
-            continue
-        known = ", ".join(sorted({value.sha256 for value in file.known}))
-        yield f"  ✗ {file.path}"
-        yield f"      got      {file.sha256 or 'no such file'}"
-        yield f"      expected {known}"
+        if all_of_them or not file.matches:
+            known = ", ".join(sorted({value.sha256 for value in file.known}))
+            yield from _row(file.path, file.matches, file.sha256 or "no such file", known)
+
+
+def _row(name: str, matches: bool, got: str, expected: str | None) -> Iterator[str]:
+    yield f"  {'✓' if matches else '✗'} {name}"
+    if not matches:
+        yield f"      got      {got}"
+        yield f"      expected {expected}"
 
 
 # builder-hex0.
@@ -204,10 +206,9 @@ def _knight(args: argparse.Namespace) -> _Found:
         "stage0 on the knight, as its test/SHA256SUMS says",
         *_checkout_lines(identity),
         f"  seed       {stage0.SEED_SHA256}, 250 bytes",
-        *(f"  {'✓' if rom.matches else '✗'} {rom.name}" + ("" if rom.matches else
-          f"\n      got      {rom.sha256}\n      expected {rom.expected}") for rom in known),
+        *(line for rom in known for line in _row(rom.name, rom.matches, rom.sha256, rom.expected)),
         f"  executed   {instructions:,} instructions",
-    ]  # fmt: skip
+    ]
     if any(rom.name == "cc_x86" and not rom.matches for rom in known):
         lines.append("  cc_x86     the value is that of stage2/cc_x86.s of commit 59d044b; the")
         lines.append("             source was changed on 2025-05-06 (254b5ae) and later, the value")
@@ -230,7 +231,7 @@ def _knight(args: argparse.Namespace) -> _Found:
         "instructions": instructions,
     }
     status = _status(agrees, identity.is_known)
-    return status, fields, [text for line in lines for text in line.split("\n")]
+    return status, fields, lines
 
 
 # UEFI.
