@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import compress
+from itertools import compress, islice
 
-from bootstrap.core.abi import O_ACCMODE, O_APPEND, O_RDONLY, O_TRUNC
+from bootstrap.core.abi import O_APPEND
 from bootstrap.core.arches import ARCHES
 from bootstrap.core.errors import BadInput, printable
 from bootstrap.linux import strace_memory as stored
@@ -259,12 +259,12 @@ def transfers(trace: Trace, opened: OpenRow, name: str) -> Iterator[Transfer]:
         NUMBERS[program.abi].get(one, -1) for one in ("read", "write", "lseek", "close")
     )
     wanted = NUMBERS[program.abi][name]
-    if wanted == write and _changed_otherwise(trace, opened):
+    last = trace.events if opened.last_event is None else opened.last_event
+    if wanted == write and _changed_otherwise(trace, opened, last):
         raise NotFollowed
-    heirs = _Heirs(trace, opened)
+    heirs = _Heirs(trace, opened, last)
     at = 0
     end = 0 if opened.version is None else trace.hashes()[opened.version][1]
-    last = trace.events if opened.last_event is None else opened.last_event
     for call, guest_addr in _by_descriptor(trace, program, opened.fd, opened.event, last):
         heirs.before(call.event)
         if call.number == close or call.first != opened.fd:  # or another one was put there
@@ -321,9 +321,8 @@ def _by_descriptor(
 class _Heirs:
     """The programs that an open file was left to, by fork(2) and execve(2)."""
 
-    def __init__(self, trace: Trace, opened: OpenRow) -> None:
+    def __init__(self, trace: Trace, opened: OpenRow, last: int) -> None:
         self._trace, self._opened = trace, opened
-        last = trace.events if opened.last_event is None else opened.last_event
         self._todo = [p for p in trace.programs if opened.event <= p.first_event < last]
         self._todo.reverse()
         self._last = last
@@ -348,23 +347,22 @@ class _Heirs:
         own = self._own.get(program.id, self._last + 1)
         fd, after = self._opened.fd, program.first_event
         close = NUMBERS[program.abi]["close"]
-        for call, _ in _by_descriptor(self._trace, program, fd, after, min(own, self._last)):
+        calls = _by_descriptor(self._trace, program, fd, after, min(own, self._last))
+        for call, _ in islice(calls, 1):
             if call.number != close and call.first == fd:
                 raise NotFollowed
             own = call.event  # closed, or another one was put there
-            break
         if own <= self._last:
             self._closed[program.pid] = own
 
 
-def _changed_otherwise(trace: Trace, opened: OpenRow) -> bool:
+def _changed_otherwise(trace: Trace, opened: OpenRow, last: int) -> bool:
     """Whether the file was open for writing a second time meanwhile, or cut by its name."""
-    last = trace.events if opened.last_event is None else opened.last_event
     others = (row for row in trace.opens() if row.file == opened.file and row.id != opened.id)
     return any(
         row.event <= last and (row.last_event is None or row.last_event > opened.event)
         for row in others
-        if row.flags & O_ACCMODE != O_RDONLY or row.flags & O_TRUNC
+        if row.may_write
     ) or any(
         change.kind == "truncate" and change.file == opened.file
         for change in trace.rows("changes", RecordedChange)

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal
 
 import bootstrap
-from bootstrap.core.abi import Errno
+from bootstrap.core.abi import O_ACCMODE, O_RDONLY, O_TRUNC, Errno
 from bootstrap.documents import BadValue, Sha256, Size, at_least, typed_json
 from bootstrap.instruments import Engine
 from bootstrap.linux.limits import RunLimits
@@ -236,6 +236,11 @@ class OpenRow:
     version: int | None
     last_event: Size | None
     last_version: int | None
+
+    @property
+    def may_write(self) -> bool:
+        """Whether the file may have another content by it."""
+        return self.flags & O_ACCMODE != O_RDONLY or bool(self.flags & O_TRUNC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from bootstrap.core.abi import O_ACCMODE, O_RDONLY, O_TRUNC, O_WRONLY
+from bootstrap.core.abi import O_ACCMODE, O_TRUNC, O_WRONLY
 from bootstrap.documents import typed_json
 from bootstrap.graph import Arrow, Form, Node, write_graph
 from bootstrap.linux.strace_values import SIGNALS
@@ -62,7 +62,7 @@ class FileUses:
         empty = {version for version, (sha256, _) in self.hashes.items() if sha256 == EMPTY}
         steps: list[tuple[int, int, OpenRow]] = []
         for row in self.opens:
-            if row.flags & O_ACCMODE != O_RDONLY or row.flags & O_TRUNC:
+            if row.may_write:
                 steps.append((row.event, 1, row))
                 if row.last_event is not None:
                     steps.append((row.last_event, 2, row))
